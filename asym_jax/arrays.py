@@ -1,0 +1,30 @@
+"""Names for the shapes of arrays, in one place.
+
+Arrays are channels-last. Letters used in every annotation of the package:
+
+    b  pictures in a batch          c  feature channels
+    H W  picture height and width   z  latent channels (4 for Stable Diffusion)
+    h w  feature or latent size     k  classes, taps or groups
+"""
+
+from jaxtyping import Array, Float, Key, PyTree, UInt8
+
+Images = Float[Array, "b H W 3"]
+"""Pictures in [-1, 1]."""
+
+Pixels = UInt8[Array, "b H W 3"]
+"""Pictures as files store them, in 0..255."""
+
+Mask = Float[Array, "b H W 1"]
+"""1 where the picture is to be regenerated, 0 where it must survive; soft values are allowed."""
+
+Latents = Float[Array, "b h w z"]
+"""Unscaled latents: Stable Diffusion's `scaling_factor` is the business of the pipelines."""
+
+Features = Float[Array, "b h w c"]
+Logits = Float[Array, "b h w 1"]
+PerImage = Float[Array, " b"]
+Scalar = Float[Array, ""]
+PRNGKey = Key[Array, ""]
+Params = PyTree
+"""A nested dict of arrays, as `model.init(...)["params"]` gives it."""

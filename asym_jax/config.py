@@ -1,0 +1,162 @@
+"""Every setting of a run, as frozen and checked values.
+
+This is the lowest module of the package: it imports nothing from it. Modules
+above receive the one part they need (`LossConfig`, `OptimConfig`, ...) and
+never the whole tree. The values in this file are those of the published base
+model (arXiv 2306.04632 and its code); `configs/` holds the presets.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    """Immutable, hashable, and closed: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class ModelConfig(Strict):
+    vae: str = "stable-diffusion-v1-5/stable-diffusion-v1-5/vae"
+    """The frozen autoencoder: a diffusers folder, a hub id (OWNER/NAME[/SUBFOLDER]), or `asset` for the small one shipped here."""
+    channels: tuple[PositiveInt, ...] = (128, 256, 512, 512)
+    """Feature channels of the decoder per level, full resolution first."""
+    layers_per_block: PositiveInt = 2
+    """Residual blocks per level of the decoder, less one (the count that diffusers writes in config.json)."""
+    norm_groups: PositiveInt = 32
+    blend: Literal["add", "concatenate"] = "add"
+    """Mask-guided blending: the sum of both masked branches, or their concatenation through a 1x1 convolution."""
+    init: str = "vae"
+    """Where the decoder starts: `vae` (its own decoder, with a fresh condition encoder), `random`, or the folder of an asymmetric decoder."""
+    condition_bias: NonNegative = 0.0
+    """Scale of alternating constants added to the biases of a fresh condition encoder's first layer; 0 is the reference (docs/training.md)."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Compute type of encoder, decoder and critic; parameters, normalisation statistics and losses stay float32."""
+
+    @model_validator(mode="after")
+    def _groups_divide_channels(self) -> "ModelConfig":
+        bad = [c for c in self.channels if c % self.norm_groups]
+        if bad or not self.channels:
+            raise ValueError(f"channels {list(self.channels)} must be multiples of norm_groups={self.norm_groups}")
+        return self
+
+
+class CriticConfig(Strict):
+    channels: PositiveInt = 64
+    """Channels of the first layer; each later layer doubles them, up to eightfold."""
+    layers: PositiveInt = 3
+    norm_images: PositiveInt = 10
+    """Pictures that share batch-normalisation statistics; 10 is one GPU's batch in the reference. Must divide the batch."""
+
+
+class LossConfig(Strict):
+    pixel: Literal["l1", "l2"] = "l1"
+    """Pixel term: L1 as in the released code, or the squared L2 of the paper's equation 2."""
+    perceptual: NonNegative = 1.0
+    """Weight of LPIPS next to the pixel term. 0 needs no VGG16 weights."""
+    adversarial: NonNegative = 0.8
+    """Factor on the adaptive weight of the adversarial term; 0 trains without a critic."""
+    adaptive_max: Positive = 1e4
+    """Upper bound of the adaptive weight, for losses summed over each picture."""
+    critic_start: NonNegativeInt = 50_001
+    """Updates before the critic begins to learn."""
+    adversarial_start: NonNegativeInt = 50_001
+    """Updates before the decoder feels the critic; never before `critic_start`."""
+
+    @model_validator(mode="after")
+    def _critic_learns_before_it_is_felt(self) -> "LossConfig":
+        if self.adversarial_start < self.critic_start:
+            raise ValueError(f"adversarial_start={self.adversarial_start} lies before critic_start={self.critic_start}")
+        return self
+
+
+class OptimConfig(Strict):
+    steps: PositiveInt = 172_824
+    """Updates of the whole run."""
+    learning_rate: Positive = 3.6e-4
+    """Peak rate; `groups` multiplies it."""
+    final_learning_rate: Positive = 1e-6
+    """Absolute rate that every group ends at, whatever its multiplier."""
+    warmup_steps: NonNegativeInt = 5_000
+    """Linear rise from 1% of the peak."""
+    groups: tuple[tuple[str, Positive], ...] = (("condition_encoder", 1.0), (".*", 0.1))
+    """(regex, multiplier) on decoder parameter paths; the first match wins, and every rule must match something."""
+    betas: tuple[Probability, Probability] = (0.5, 0.9)
+    epsilon: Positive = 1e-8
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the averaged copy of the decoder; 0 keeps none."""
+
+    @model_validator(mode="after")
+    def _schedule_is_possible(self) -> "OptimConfig":
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps={self.warmup_steps} must be below steps={self.steps}")
+        smallest = self.learning_rate * min((multiplier for _, multiplier in self.groups), default=1.0)
+        if self.final_learning_rate > smallest:
+            raise ValueError(f"final_learning_rate={self.final_learning_rate} exceeds a group's peak of {smallest:g}")
+        for pattern, _ in self.groups:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"groups: {pattern!r} is not a regular expression ({error})") from error
+        return self
+
+
+class DataConfig(Strict):
+    source: str = "synthetic"
+    """`synthetic` or `folder:DIR`."""
+    image_size: PositiveInt = 256
+    """Side of the square training crops, in pixels."""
+    batch_size: PositiveInt = 80
+    """Pictures per update, over all devices."""
+    crop_scale: tuple[Probability, Probability] = (0.5, 1.0)
+    """Side of the random crop as a share of the shorter side of the picture."""
+    mask: str = "thick_256"
+    """Recipe of the random holes; its lengths scale with the image size."""
+    full_mask_probability: Probability = 0.5
+    """Share of pictures trained with everything masked."""
+    held_out: NonNegativeInt = 64
+    """Pictures at the end of the source that are never trained on but evaluated."""
+    threads: PositiveInt = 8
+    """Threads that read and decode pictures."""
+
+
+class CheckpointConfig(Strict):
+    every: PositiveInt = 1_000
+    keep: PositiveInt = 2
+    """Newest checkpoints kept."""
+
+
+class LogConfig(Strict):
+    every: PositiveInt = 50
+    evaluate_every: PositiveInt = 1_000
+    """Steps between measurements on the held-out pictures and sample sheets."""
+    samples: PositiveInt = 8
+    """Rows of a sample sheet."""
+
+
+class TrainConfig(Strict):
+    model: ModelConfig = ModelConfig()
+    critic: CriticConfig = CriticConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    data: DataConfig = DataConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    log: LogConfig = LogConfig()
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "TrainConfig":
+        stride = 2 ** (len(self.model.channels) - 1)
+        if self.data.image_size % stride:
+            raise ValueError(f"data.image_size={self.data.image_size} must be a multiple of {stride}")
+        if self.loss.adversarial and self.data.batch_size % self.critic.norm_images:
+            raise ValueError(
+                f"data.batch_size={self.data.batch_size} must be a multiple of critic.norm_images={self.critic.norm_images}"
+            )
+        return self

@@ -1,0 +1,197 @@
+"""Building blocks of Stable Diffusion's autoencoder.
+
+Parameter names and arithmetic are those of diffusers' Flax autoencoder, so that
+trees travel without renaming; initial values are those of PyTorch's layers.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from asym_jax.arrays import Features
+
+EPSILON = 1e-6
+"""Added to the variance in every group normalisation of Stable Diffusion's autoencoder."""
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+def same(border: int) -> Padding:
+    """Zero padding of `border` pixels on each side."""
+    return ((border, border), (border, border))
+
+
+def _uniform_bias(fan_in: int) -> nn.initializers.Initializer:
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as `torch.nn.Conv2d` and `torch.nn.Linear` draw their biases."""
+    bound = fan_in**-0.5
+
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return draw
+
+
+# U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default; Flax's own default is sqrt(3) times wider.
+torch_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def convolution(
+    in_channels: int, channels: int, *, kernel: int = 3, stride: int = 1, padding: Padding | None = None, dtype: DTypeLike
+) -> nn.Conv:
+    """A convolution that keeps the size (at stride 1) and starts as `torch.nn.Conv2d` does."""
+    return nn.Conv(
+        channels,
+        (kernel, kernel),
+        strides=(stride, stride),
+        padding=same(kernel // 2) if padding is None else padding,
+        dtype=dtype,
+        kernel_init=torch_kernel,
+        bias_init=_uniform_bias(kernel * kernel * in_channels),
+    )
+
+
+def dense(channels: int, *, dtype: DTypeLike) -> nn.Dense:
+    """A square linear layer that starts as `torch.nn.Linear` does."""
+    return nn.Dense(channels, dtype=dtype, kernel_init=torch_kernel, bias_init=_uniform_bias(channels))
+
+
+def group_norm(groups: int, *, dtype: DTypeLike) -> nn.GroupNorm:
+    """Group normalisation with float32 statistics, taken in two passes because the means are not small."""
+    return nn.GroupNorm(num_groups=groups, epsilon=EPSILON, dtype=dtype, use_fast_variance=False)
+
+
+class ResnetBlock(nn.Module):
+    """GroupNorm, SiLU, 3x3 convolution, twice, plus the input (through a 1x1 convolution if the width changes)."""
+
+    in_channels: int
+    channels: int
+    norm_groups: int
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        self.norm1 = group_norm(self.norm_groups, dtype=self.dtype)
+        self.conv1 = convolution(self.in_channels, self.channels, dtype=self.dtype)
+        self.norm2 = group_norm(self.norm_groups, dtype=self.dtype)
+        self.conv2 = convolution(self.channels, self.channels, dtype=self.dtype)
+        if self.in_channels != self.channels:
+            self.conv_shortcut = convolution(self.in_channels, self.channels, kernel=1, dtype=self.dtype)
+
+    def __call__(self, features: Features) -> Features:
+        update = self.conv1(nn.silu(self.norm1(features)))
+        update = self.conv2(nn.silu(self.norm2(update)))
+        if self.in_channels != self.channels:
+            features = self.conv_shortcut(features)
+        return features + update
+
+
+class AttentionBlock(nn.Module):
+    """Single-head self-attention over all positions, plus the input."""
+
+    channels: int
+    norm_groups: int
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        self.group_norm = group_norm(self.norm_groups, dtype=self.dtype)
+        self.query = dense(self.channels, dtype=self.dtype)
+        self.key = dense(self.channels, dtype=self.dtype)
+        self.value = dense(self.channels, dtype=self.dtype)
+        self.proj_attn = dense(self.channels, dtype=self.dtype)
+
+    def __call__(self, features: Features) -> Features:
+        b, h, w, c = features.shape
+        tokens = self.group_norm(features).reshape(b, h * w, c)
+        query = self.query(tokens) * self.channels**-0.5
+        scores = jnp.einsum("bqc,bkc->bqk", query, self.key(tokens), preferred_element_type=jnp.float32)
+        weights = nn.softmax(scores).astype(self.dtype)
+        mixed = jnp.einsum("bqk,bkc->bqc", weights, self.value(tokens))
+        return features + self.proj_attn(mixed).reshape(b, h, w, c)
+
+
+class MidBlock(nn.Module):
+    """Residual block, attention, residual block, at the lowest resolution."""
+
+    channels: int
+    norm_groups: int
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        self.resnets = [ResnetBlock(self.channels, self.channels, self.norm_groups, self.dtype) for _ in range(2)]
+        self.attentions = [AttentionBlock(self.channels, self.norm_groups, self.dtype)]
+
+    def __call__(self, features: Features) -> Features:
+        return self.resnets[1](self.attentions[0](self.resnets[0](features)))
+
+
+class Downsample(nn.Module):
+    """Halves height and width by a strided convolution, padded at the bottom and the right only."""
+
+    channels: int
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        self.conv = convolution(self.channels, self.channels, stride=2, padding=((0, 1), (0, 1)), dtype=self.dtype)
+
+    def __call__(self, features: Features) -> Features:
+        return self.conv(features)
+
+
+class Upsample(nn.Module):
+    """Doubles height and width by repeating pixels, then convolves."""
+
+    channels: int
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        self.conv = convolution(self.channels, self.channels, dtype=self.dtype)
+
+    def __call__(self, features: Features) -> Features:
+        b, h, w, c = features.shape
+        # A broadcast, because the gradient of jax.image.resize is a slow scatter.
+        repeated = jnp.broadcast_to(features[:, :, None, :, None, :], (b, h, 2, w, 2, c))
+        return self.conv(repeated.reshape(b, 2 * h, 2 * w, c))
+
+
+class DownBlock(nn.Module):
+    """One level of the encoder: residual blocks, then halving unless it is the last."""
+
+    in_channels: int
+    channels: int
+    layers: int
+    norm_groups: int
+    downsample: bool
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        widths = [self.in_channels] + [self.channels] * (self.layers - 1)
+        self.resnets = [ResnetBlock(width, self.channels, self.norm_groups, self.dtype) for width in widths]
+        if self.downsample:
+            self.downsamplers = [Downsample(self.channels, self.dtype)]
+
+    def __call__(self, features: Features) -> Features:
+        for resnet in self.resnets:
+            features = resnet(features)
+        return self.downsamplers[0](features) if self.downsample else features
+
+
+class UpBlock(nn.Module):
+    """One level of the decoder: residual blocks, then doubling unless it is the last."""
+
+    in_channels: int
+    channels: int
+    layers: int
+    norm_groups: int
+    upsample: bool
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        widths = [self.in_channels] + [self.channels] * (self.layers - 1)
+        self.resnets = [ResnetBlock(width, self.channels, self.norm_groups, self.dtype) for width in widths]
+        if self.upsample:
+            self.upsamplers = [Upsample(self.channels, self.dtype)]
+
+    def __call__(self, features: Features) -> Features:
+        for resnet in self.resnets:
+            features = resnet(features)
+        return self.upsamplers[0](features) if self.upsample else features

@@ -1,0 +1,59 @@
+"""The condition encoder: a light pyramid of features of the pixels that must survive."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from asym_jax.arrays import Features, Images
+from asym_jax.models.blocks import Padding, convolution, same
+
+
+def alternating_bias(initial: nn.initializers.Initializer, scale: float) -> nn.initializers.Initializer:
+    """Adds +scale and -scale in turn to what `initial` draws."""
+
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
+        signs = 1 - 2 * (jnp.arange(shape[0]) % 2)
+        return initial(key, shape, dtype) + scale * signs.astype(dtype)
+
+    return draw
+
+
+class ConditionEncoder(nn.Module):
+    """Five convolutions (one more than the decoder has levels) with ReLU between them.
+
+    The first two work at full resolution, each later one halves it. What the
+    decoder blends in is every convolution's result *before* the ReLU, as in the
+    released code (the paper leaves it open).
+
+    Attributes:
+        channels: widths of the decoder per level, full resolution first. Layer 0
+            is as wide as level 0 and is blended in before the last normalisation;
+            layer i is as wide as the input of level i - 1.
+        first_bias: scale of alternating constants added to the initial biases of
+            layer 0; 0 draws them as PyTorch does.
+    """
+
+    channels: tuple[int, ...]
+    first_bias: float = 0.0
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        widths = (*self.channels, self.channels[-1])
+        layers = []
+        for i, width in enumerate(widths):
+            half: dict[str, int | Padding] = {"kernel": 4, "stride": 2, "padding": same(1)} if i >= 2 else {}
+            layer = convolution(widths[i - 1] if i else 3, width, dtype=self.dtype, **half)
+            if i == 0 and self.first_bias:
+                layer = layer.copy(bias_init=alternating_bias(layer.bias_init, self.first_bias))
+            layers.append(layer)
+        self.layers = layers
+
+    def __call__(self, visible: Images) -> list[Features]:
+        """Features of `visible` (holes already zeroed), full resolution first: one for each blend."""
+        pyramid = []
+        features = visible
+        for i, layer in enumerate(self.layers):
+            features = layer(nn.relu(features) if i else features)
+            pyramid.append(features)
+        return pyramid

@@ -1,0 +1,62 @@
+"""The encoder of Stable Diffusion's autoencoder and the Gaussian it describes."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from asym_jax.arrays import Images, Latents, PRNGKey
+from asym_jax.models.blocks import DownBlock, MidBlock, convolution, group_norm
+
+
+class Posterior(NamedTuple):
+    """A diagonal Gaussian over unscaled latents."""
+
+    mean: Latents
+    logvar: Latents  # in [-30, 20]
+
+    @classmethod
+    def of(cls, moments: Float[Array, "b h w c"]) -> "Posterior":
+        """Splits moments into mean and log-variance, the latter clipped to [-30, 20]."""
+        mean, logvar = jnp.split(moments.astype(jnp.float32), 2, axis=-1)
+        return cls(mean, jnp.clip(logvar, -30.0, 20.0))
+
+    def sample(self, key: PRNGKey) -> Latents:
+        return self.mean + jnp.exp(0.5 * self.logvar) * jax.random.normal(key, self.mean.shape, self.mean.dtype)
+
+
+class Encoder(nn.Module):
+    """Maps pictures to moments (mean and log-variance, before `quant_conv`).
+
+    Attributes:
+        channels: widths per level, full resolution first; each further level halves the size.
+        layers_per_block: residual blocks per level.
+    """
+
+    channels: tuple[int, ...]
+    layers_per_block: int
+    latent_channels: int
+    norm_groups: int
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        widths = (self.channels[0], *self.channels)
+        last = len(self.channels) - 1
+        self.conv_in = convolution(3, self.channels[0], dtype=self.dtype)
+        self.down_blocks = [
+            DownBlock(widths[i], widths[i + 1], self.layers_per_block, self.norm_groups, i < last, self.dtype)
+            for i in range(len(self.channels))
+        ]
+        self.mid_block = MidBlock(self.channels[-1], self.norm_groups, self.dtype)
+        self.conv_norm_out = group_norm(self.norm_groups, dtype=self.dtype)
+        self.conv_out = convolution(self.channels[-1], 2 * self.latent_channels, dtype=self.dtype)
+
+    def __call__(self, images: Images) -> Float[Array, "b h w c"]:
+        features = self.conv_in(images)
+        for block in self.down_blocks:
+            features = block(features)
+        features = self.mid_block(features)
+        return self.conv_out(nn.silu(self.conv_norm_out(features)))
