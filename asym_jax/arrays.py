@@ -7,6 +7,8 @@ Arrays are channels-last. Letters used in every annotation of the package:
     h w  feature or latent size     k  classes, taps or groups
 """
 
+from collections.abc import Sequence
+
 from jaxtyping import Array, Float, Key, PyTree, UInt8
 
 Images = Float[Array, "b H W 3"]
@@ -22,6 +24,13 @@ Latents = Float[Array, "b h w z"]
 """Unscaled latents: Stable Diffusion's `scaling_factor` is the business of the pipelines."""
 
 Features = Float[Array, "b h w c"]
+
+NewFeatures = Float[Array, "b _ _ _"]
+"""Features of another size or width than the `Features` beside them."""
+
+Pyramid = Sequence[NewFeatures]
+"""Features of several sizes and widths."""
+
 Logits = Float[Array, "b h w 1"]
 PerImage = Float[Array, " b"]
 Scalar = Float[Array, ""]

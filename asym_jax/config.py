@@ -7,9 +7,9 @@ model (arXiv 2306.04632 and its code); `configs/` holds the presets.
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -20,6 +20,22 @@ class Strict(BaseModel):
     """Immutable, hashable, and closed: an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+    def __init__(self, **values: Any) -> None:
+        """Raises ValueError that names every bad field in plain words."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ValueError("; ".join(_in_words(detail) for detail in error.errors())) from None
+
+
+def _in_words(detail: Any) -> str:
+    """One of pydantic's findings as `field: what is wrong`."""
+    place = ".".join(map(str, detail["loc"]))
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        return f"{place}: {message}" if place else message
+    return f"{place}: {message} (got {detail['input']!r})"
 
 
 class ModelConfig(Strict):

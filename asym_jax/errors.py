@@ -6,3 +6,7 @@ class InputError(Exception):
 
     The programs print it as one message on stderr and exit with status 2.
     """
+
+
+class Diverged(Exception):
+    """A loss or a gradient was not finite; the message says at which step and what was saved."""
