@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 class Source(Protocol):
     """Pictures by index. Picture i must always be the same, and `repr` too: it identifies the source."""
 
+    skipped: dict[str, str]  # reason by name of every picture found unreadable so far
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Picture: ...
@@ -79,6 +81,7 @@ class Part:
 
     def __init__(self, source: Source, start: int, stop: int) -> None:
         self.source, self.start, self.stop = source, start, stop
+        self.skipped = source.skipped
 
     def __len__(self) -> int:
         return self.stop - self.start

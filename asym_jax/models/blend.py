@@ -8,12 +8,13 @@ mix both.
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from asym_jax.arrays import Features, Mask
 from asym_jax.models.blocks import convolution
 
 
-def shrink_mask(mask: Mask, *, height: int, width: int) -> Mask:
+def shrink_mask(mask: Mask, *, height: int, width: int) -> Float[Array, "b h w 1"]:
     """Picks every k-th pixel, as PyTorch's nearest-neighbour `interpolate` does.
 
     `jax.image.resize(..., "nearest")` would pick other pixels (half-pixel centres).

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from asym_jax.arrays import Features
+from asym_jax.arrays import Features, NewFeatures
 
 EPSILON = 1e-6
 """Added to the variance in every group normalisation of Stable Diffusion's autoencoder."""
@@ -77,7 +77,7 @@ class ResnetBlock(nn.Module):
         if self.in_channels != self.channels:
             self.conv_shortcut = convolution(self.in_channels, self.channels, kernel=1, dtype=self.dtype)
 
-    def __call__(self, features: Features) -> Features:
+    def __call__(self, features: Features) -> NewFeatures:
         update = self.conv1(nn.silu(self.norm1(features)))
         update = self.conv2(nn.silu(self.norm2(update)))
         if self.in_channels != self.channels:
@@ -133,7 +133,7 @@ class Downsample(nn.Module):
     def setup(self) -> None:
         self.conv = convolution(self.channels, self.channels, stride=2, padding=((0, 1), (0, 1)), dtype=self.dtype)
 
-    def __call__(self, features: Features) -> Features:
+    def __call__(self, features: Features) -> NewFeatures:
         return self.conv(features)
 
 
@@ -146,7 +146,7 @@ class Upsample(nn.Module):
     def setup(self) -> None:
         self.conv = convolution(self.channels, self.channels, dtype=self.dtype)
 
-    def __call__(self, features: Features) -> Features:
+    def __call__(self, features: Features) -> NewFeatures:
         b, h, w, c = features.shape
         # A broadcast, because the gradient of jax.image.resize is a slow scatter.
         repeated = jnp.broadcast_to(features[:, :, None, :, None, :], (b, h, 2, w, 2, c))
@@ -169,7 +169,7 @@ class DownBlock(nn.Module):
         if self.downsample:
             self.downsamplers = [Downsample(self.channels, self.dtype)]
 
-    def __call__(self, features: Features) -> Features:
+    def __call__(self, features: Features) -> NewFeatures:
         for resnet in self.resnets:
             features = resnet(features)
         return self.downsamplers[0](features) if self.downsample else features
@@ -191,7 +191,7 @@ class UpBlock(nn.Module):
         if self.upsample:
             self.upsamplers = [Upsample(self.channels, self.dtype)]
 
-    def __call__(self, features: Features) -> Features:
+    def __call__(self, features: Features) -> NewFeatures:
         for resnet in self.resnets:
             features = resnet(features)
         return self.upsamplers[0](features) if self.upsample else features

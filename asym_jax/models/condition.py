@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from asym_jax.arrays import Features, Images
+from asym_jax.arrays import Images, Pyramid
 from asym_jax.models.blocks import Padding, convolution, same
 
 
@@ -49,7 +49,7 @@ class ConditionEncoder(nn.Module):
             layers.append(layer)
         self.layers = layers
 
-    def __call__(self, visible: Images) -> list[Features]:
+    def __call__(self, visible: Images) -> Pyramid:
         """Features of `visible` (holes already zeroed), full resolution first: one for each blend."""
         pyramid = []
         features = visible

@@ -37,7 +37,8 @@ class GroupedBatchNorm(nn.Module):
         mean = grouped.mean((1, 2, 3), keepdims=True)
         variance = jnp.square(grouped - mean).mean((1, 2, 3), keepdims=True)
         normal = (grouped - mean) * (variance + self.epsilon) ** -0.5
-        return (normal * self.scale + self.bias).reshape(b, h, w, c).astype(features.dtype)
+        scale, bias = self.scale.reshape(1, 1, 1, c), self.bias.reshape(1, 1, 1, c)
+        return (normal.reshape(b, h, w, c) * scale + bias).astype(features.dtype)
 
 
 class Critic(nn.Module):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from asym_jax.arrays import Features, Images, Latents, Mask
+from asym_jax.arrays import Features, Images, Latents, Mask, NewFeatures, Pyramid
 from asym_jax.models.blend import ConcatenationBlend, blend_by_addition, shrink_mask
 from asym_jax.models.blocks import MidBlock, UpBlock, convolution, group_norm
 from asym_jax.models.condition import ConditionEncoder
@@ -54,7 +54,7 @@ class Decoder(nn.Module):
             if self.blend == "concatenate":
                 self.condition_blends = [ConcatenationBlend(width, self.dtype) for width in widths]
 
-    def features(self, latents: Latents, image: Images | None = None, mask: Mask | None = None) -> Features:
+    def features(self, latents: Latents, image: Images | None = None, mask: Mask | None = None) -> NewFeatures:
         """All of the decoder but its last convolution.
 
         Raises:
@@ -76,7 +76,7 @@ class Decoder(nn.Module):
         """Pictures, unclipped, `2 ** (levels - 1)` times as large as the latents. Raises as `features` does."""
         return self.to_pixels(self.features(latents, image, mask))
 
-    def _condition(self, latents: Latents, image: Images | None, mask: Mask | None) -> list[Features] | None:
+    def _condition(self, latents: Latents, image: Images | None, mask: Mask | None) -> Pyramid | None:
         """Condition features, lowest resolution first, or None without a picture."""
         if image is None and mask is None:
             return None
@@ -91,7 +91,7 @@ class Decoder(nn.Module):
                 raise ValueError(f"{name} has shape {array.shape}; latents of shape {latents.shape} need {expected}")
         return self.condition_encoder(image * (1 - mask))[::-1]
 
-    def _blend(self, place: int, features: Features, pyramid: list[Features] | None, mask: Mask | None) -> Features:
+    def _blend(self, place: int, features: Features, pyramid: Pyramid | None, mask: Mask | None) -> Features:
         if pyramid is None:
             return features
         small = shrink_mask(mask, height=features.shape[1], width=features.shape[2]).astype(features.dtype)

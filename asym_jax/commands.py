@@ -1,0 +1,154 @@
+"""What the programs share: presets, the command line, and how errors are shown."""
+
+import argparse
+import contextlib
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tyro
+
+from asym_jax.config import TrainConfig
+from asym_jax.errors import Diverged, InputError
+
+TASKS = ("reconstruct",)
+
+
+class TrainCommand(NamedTuple):
+    """What `train.py` was asked to do."""
+
+    config: TrainConfig
+    workdir: Path
+    fresh: bool
+
+
+class EvalCommand(NamedTuple):
+    """What `eval.py` was asked to do."""
+
+    task: str
+    run: Path | None
+    weights: str | None
+    vae: str | None
+    images: Path
+    masks: str
+    out: Path
+    limit: int | None
+    image_size: int | None
+    batch_size: int
+    sheet_rows: int
+
+
+def parse_train(arguments: Sequence[str], presets: Path, description: str) -> TrainCommand:
+    """Reads `--config NAME|FILE.py [--workdir DIR] [--fresh] [--section.field VALUE ...]`.
+
+    Raises:
+        InputError: the preset is missing or broken.
+        SystemExit: status 2 after a message on a bad setting, 0 after `--help`.
+    """
+    names = ", ".join(preset_names(presets))
+    parser = argparse.ArgumentParser(
+        prog="train.py", description=description, add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", metavar="NAME|FILE.py", help=f"a preset ({names}) or a file that defines `config`")
+    parser.add_argument("--workdir", type=Path, metavar="DIR", help="folder of the run; default runs/NAME")
+    parser.add_argument("--fresh", action="store_true", help="delete what an earlier run wrote there, and start over")
+    # Without abbreviations, or --log would swallow --log.every.
+    parser.allow_abbrev = False
+    known, settings = parser.parse_known_args(arguments)
+    asks_for_help = bool({"-h", "--help"} & set(settings))
+    if asks_for_help:
+        parser.print_help()
+        print(f"\nsettings, with the values of {known.config or 'the base model'}:")
+    elif known.config is None:
+        raise InputError(f"--config is missing; give one of {names}, or a file that defines `config`")
+    default = load_preset(known.config, presets) if known.config else TrainConfig()
+    config = tyro.cli(TrainConfig, default=default, args=settings, prog="train.py")
+    name = Path(known.config).stem
+    return TrainCommand(config, known.workdir or Path("runs") / name, known.fresh)
+
+
+def parse_eval(arguments: Sequence[str], description: str) -> EvalCommand:
+    """Reads the command line of `eval.py`.
+
+    Raises:
+        SystemExit: status 2 after a message on bad usage, 0 after `--help`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="eval.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--run", type=Path, metavar="DIR", help="folder of a finished training run")
+    which.add_argument("--weights", metavar="DIR|HUB_ID", help="asymmetric autoencoder in diffusers layout")
+    parser.add_argument("--vae", metavar="DIR|HUB_ID", help="the plain autoencoder to compare with; a run knows its own")
+    parser.add_argument("--task", required=True, choices=TASKS)
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="DIR", help="pictures: a folder, or a .txt file with one path per line"
+    )
+    parser.add_argument(
+        "--masks",
+        default="thick_256",
+        metavar="DIR|PRESET",
+        help="masks of the same names, white = hole; or a recipe (default thick_256)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes (default results/NAME-TASK)")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N pictures")
+    parser.add_argument("--image-size", type=_positive, metavar="N", help="side of the pictures (default: as trained)")
+    parser.add_argument(
+        "--batch-size", type=_positive, default=8, metavar="N", help="pictures at a time, over all devices (default 8)"
+    )
+    parser.add_argument("--sheet-rows", type=_positive, default=12, metavar="N", help="pictures on the sheet (default 12)")
+    values = vars(parser.parse_args(arguments))
+    if values["weights"] and not values["vae"]:
+        parser.error("--weights needs --vae: the plain autoencoder whose decoder it is compared with")
+    name = (values["run"] or Path(values["weights"])).resolve().name
+    values["out"] = values["out"] or Path("results") / f"{name}-{values['task']}"
+    return EvalCommand(**values)
+
+
+def preset_names(presets: Path) -> list[str]:
+    """The presets in a folder, sorted."""
+    return sorted(path.stem for path in presets.glob("*.py"))
+
+
+def load_preset(name: str, presets: Path) -> TrainConfig:
+    """The `config` of a preset, or of a Python file. Raises InputError if there is none."""
+    path = Path(name) if name.endswith(".py") else presets / f"{name}.py"
+    if not path.is_file():
+        raise InputError(f"--config {name}: there is no {path}. Presets: {', '.join(preset_names(presets))}.")
+    try:
+        config = runpy.run_path(str(path)).get("config")
+    except Exception as error:
+        raise InputError(f"--config {name}: {path} fails with {type(error).__name__}: {error}") from error
+    if not isinstance(config, TrainConfig):
+        raise InputError(f"--config {name}: {path} must define `config`, an asym_jax.config.TrainConfig")
+    return config
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+@contextlib.contextmanager
+def report_errors() -> Iterator[None]:
+    """Ends the program on an error that the user can mend: one message on stderr.
+
+    Status 2 for bad input, 1 for a run that diverged, 130 for Ctrl-C.
+    `ASYM_JAX_TRACEBACK=1` shows where the error came from.
+    """
+    try:
+        yield
+    except (InputError, Diverged) as error:
+        if os.environ.get("ASYM_JAX_TRACEBACK") == "1":
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
+        sys.exit(130)

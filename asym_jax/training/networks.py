@@ -1,0 +1,190 @@
+"""The networks of a run: the real `Parts` of `train_step`, and where their weights come from."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from asym_jax.arrays import Features, Images, Latents, Logits, Mask, Params, PerImage, PRNGKey
+from asym_jax.config import ModelConfig, TrainConfig
+from asym_jax.data.masks import MaskRecipe, draw_masks, find_recipe
+from asym_jax.errors import InputError
+from asym_jax.losses.lpips import lpips
+from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
+from asym_jax.models.critic import Critic
+from asym_jax.training.optim import critic_optimiser, decoder_optimiser
+from asym_jax.training.state import TrainState
+from asym_jax.weights import load_pretrained
+from asym_jax.weights.networks import load_lpips, lpips_problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """Everything an update is built from but the weights."""
+
+    vae: AutoencoderKL
+    model: AsymmetricAutoencoderKL
+    critic: Critic | None
+    recipe: MaskRecipe
+    full_mask_probability: float
+    decoder_tx: optax.GradientTransformation
+    critic_tx: optax.GradientTransformation
+
+    def draw_masks(self, key: PRNGKey, image: Images) -> Mask:
+        """A fresh mask for each picture."""
+        count, height, width, _ = image.shape
+        return draw_masks(
+            key, count=count, height=height, width=width, recipe=self.recipe, full_probability=self.full_mask_probability
+        )
+
+    def encode(self, frozen: Params, key: PRNGKey, image: Images) -> Latents:
+        """A sample of the posterior of the whole, unmasked picture, as the decoder proper receives it."""
+        vae = {"params": frozen["vae"]}
+        latents = self.vae.apply(vae, image, method="encode").sample(key)
+        return self.vae.apply(vae, latents, method="decoder_input")
+
+    def features(self, decoder: Params, latents: Latents, image: Images, mask: Mask) -> Features:
+        return self._apply_decoder(decoder, lambda module: module.features(latents, image, mask))
+
+    def to_pixels(self, decoder: Params, features: Features) -> Images:
+        return self._apply_decoder(decoder, lambda module: module.to_pixels(features))
+
+    def criticise(self, critic: Params, image: Images) -> Logits:
+        return self.critic.apply({"params": critic}, image)
+
+    def perceptual(self, frozen: Params, image: Images, reconstruction: Images) -> PerImage:
+        return lpips(frozen["lpips"]["vgg"], frozen["lpips"]["heads"], image, reconstruction)
+
+    def whole(self, frozen: Params, decoder: Params) -> Params:
+        """The parameters of `model`: the frozen half and a decoder."""
+        return {name: frozen["vae"][name] for name in ("encoder", "quant_conv", "post_quant_conv")} | {"decoder": decoder}
+
+    def reconstruct(self, frozen: Params, decoder: Params, image: Images, mask: Mask) -> tuple[Images, Images]:
+        """What the plain autoencoder and ours make of the same latents (the mean of the posterior); not clipped."""
+        vae = {"params": frozen["vae"]}
+        latents = self.vae.apply(vae, image, method="encode").mean
+        plain = self.vae.apply(vae, latents, method="decode")
+        ours = self.model.apply({"params": self.whole(frozen, decoder)}, latents, image=image, mask=mask, method="decode")
+        return plain, ours
+
+    def _apply_decoder(self, decoder: Params, method: Callable) -> jax.Array:
+        return self.model.apply({"params": {"decoder": decoder}}, method=lambda model: method(model.decoder))
+
+
+def build(config: TrainConfig) -> tuple[Networks, Params, Params | None]:
+    """The networks, the frozen weights (on the host), and the decoder to start from if the config names one.
+
+    Raises:
+        InputError: weights are missing or do not fit the config.
+    """
+    if config.loss.perceptual and (problem := lpips_problem()):
+        raise InputError(
+            f"{problem}\nloss.perceptual={config.loss.perceptual} needs these weights; --loss.perceptual 0 trains without."
+        )
+    vae, vae_params = load_pretrained(config.model.vae, dtype=config.model.dtype)
+    if not isinstance(vae, AutoencoderKL):
+        raise InputError(f"model.vae={config.model.vae!r} holds an asymmetric autoencoder; a plain AutoencoderKL is needed")
+    _check_stride(config, vae)
+    model = asymmetric(config.model, vae)
+    given = _given_decoder(config.model, vae, vae_params)
+    frozen = {"vae": vae_params}
+    if config.loss.perceptual:
+        weights = load_lpips()
+        frozen["lpips"] = {"vgg": weights.vgg, "heads": weights.heads}
+    critic = None
+    if config.loss.adversarial:
+        shape = config.critic
+        critic = Critic(shape.channels, shape.layers, shape.norm_images, config.model.dtype)
+    networks = Networks(
+        vae=vae,
+        model=model,
+        critic=critic,
+        recipe=find_recipe(config.data.mask).scaled(config.data.image_size),
+        full_mask_probability=config.data.full_mask_probability,
+        decoder_tx=decoder_optimiser(config.optim, jax.eval_shape(lambda: fresh_decoder(model, jax.random.key(0)))),
+        critic_tx=critic_optimiser(config.optim, config.loss.critic_start),
+    )
+    return networks, frozen, given
+
+
+def asymmetric(config: ModelConfig, vae: AutoencoderKL) -> AsymmetricAutoencoderKL:
+    """The model to be trained: the encoder of `vae` and a decoder as `config` asks for."""
+    return AsymmetricAutoencoderKL(
+        down_block_out_channels=vae.block_out_channels,
+        layers_per_down_block=vae.layers_per_block,
+        up_block_out_channels=config.channels,
+        layers_per_up_block=config.layers_per_block,
+        latent_channels=vae.latent_channels,
+        norm_num_groups=config.norm_groups,
+        scaling_factor=vae.scaling_factor,
+        sample_size=vae.sample_size,
+        blend=config.blend,
+        condition_bias=config.condition_bias,
+        dtype=vae.dtype,
+    )
+
+
+def initial_state(config: TrainConfig, networks: Networks, key: PRNGKey, given: Params | None) -> TrainState:
+    """The state before the first update; meant to run inside one jit, so that no two leaves share a buffer.
+
+    `given` takes the place of freshly drawn decoder parameters of the same names.
+    """
+    decoder_key, critic_key = jax.random.split(key)
+    decoder = fresh_decoder(networks.model, decoder_key)
+    if given is not None:
+        decoder = decoder | given
+    critic = {}
+    if networks.critic is not None:
+        blank = jnp.zeros((1, config.data.image_size, config.data.image_size, 3))
+        critic = networks.critic.init(critic_key, blank)["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        decoder=decoder,
+        average=jax.tree.map(jnp.copy, decoder) if config.optim.ema_decay else {},
+        critic=critic,
+        decoder_opt=networks.decoder_tx.init(decoder),
+        critic_opt=networks.critic_tx.init(critic),
+    )
+
+
+def fresh_decoder(model: AsymmetricAutoencoderKL, key: PRNGKey) -> Params:
+    """Newly drawn parameters of the decoder and its condition encoder."""
+    side = 2 ** (len(model.up_block_out_channels) - 1)
+    latents, image = jnp.zeros((1, 1, 1, model.latent_channels)), jnp.zeros((1, side, side, 3))
+    initialise = lambda module: module.decoder(latents, image=image, mask=image[..., :1])  # noqa: E731
+    return model.init(key, method=initialise)["params"]["decoder"]
+
+
+def _given_decoder(config: ModelConfig, vae: AutoencoderKL, vae_params: Params) -> Params | None:
+    """The decoder weights that `config.init` names; the VAE's own lack the condition encoder, which stays fresh."""
+    if config.init == "random":
+        return None
+    if config.init == "vae":
+        asked = (config.channels, config.layers_per_block, config.norm_groups)
+        there = (vae.block_out_channels, vae.layers_per_block, vae.norm_num_groups)
+        if asked != there:
+            raise InputError(
+                f"model.init=vae starts from the decoder of {config.vae!r}, which has (channels, layers_per_block, norm_groups) = "
+                f"{there}; the config asks for {asked}. Change the config, or use --model.init random."
+            )
+        return vae_params["decoder"]
+    model, params = load_pretrained(config.init)
+    if not isinstance(model, AsymmetricAutoencoderKL):
+        raise InputError(f"model.init={config.init!r} is a plain autoencoder; give an asymmetric one, `vae` or `random`")
+    asked = (config.channels, config.layers_per_block, config.norm_groups, config.blend)
+    there = (model.up_block_out_channels, model.layers_per_up_block, model.norm_num_groups, model.blend)
+    if asked != there:
+        raise InputError(
+            f"model.init={config.init!r} has (channels, layers_per_block, norm_groups, blend) = {there}; the config asks for {asked}"
+        )
+    return params["decoder"]
+
+
+def _check_stride(config: TrainConfig, vae: AutoencoderKL) -> None:
+    if len(vae.block_out_channels) != len(config.model.channels):
+        raise InputError(
+            f"model.channels has {len(config.model.channels)} levels, but the encoder of {config.model.vae!r} "
+            f"has {len(vae.block_out_channels)}: both must shrink pictures alike"
+        )

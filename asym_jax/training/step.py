@@ -1,0 +1,162 @@
+"""One update of decoder and critic, as a pure function of its arguments."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from asym_jax.arrays import Features, Images, Latents, Logits, Mask, Params, PerImage, Pixels, PRNGKey, Scalar
+from asym_jax.config import LossConfig
+from asym_jax.losses.adaptive import adaptive_weight
+from asym_jax.losses.adversarial import critic_hinge, decoder_loss
+from asym_jax.losses.reconstruction import pixel_loss
+from asym_jax.training.state import TrainState, averaged
+
+
+@runtime_checkable
+class Parts(Protocol):
+    """The functions that an update is built from; weights are always arguments."""
+
+    decoder_tx: optax.GradientTransformation
+    critic_tx: optax.GradientTransformation
+
+    def draw_masks(self, key: PRNGKey, image: Images) -> Mask: ...
+    def encode(self, frozen: Params, key: PRNGKey, image: Images) -> Latents: ...
+    def features(self, decoder: Params, latents: Latents, image: Images, mask: Mask) -> Features: ...
+    def to_pixels(self, decoder: Params, features: Features) -> Images: ...
+    def criticise(self, critic: Params, image: Images) -> Logits: ...
+    def perceptual(self, frozen: Params, image: Images, reconstruction: Images) -> PerImage: ...
+
+
+class CriticPass(NamedTuple):
+    """What the critic says of one reconstruction."""
+
+    cotangent: Images  # of the decoder's adversarial loss, at the reconstruction
+    gradients: Params  # of the critic's own loss
+    metrics: dict[str, Scalar]
+
+
+def train_step(
+    parts: Parts,
+    loss: LossConfig,
+    ema_decay: float,
+    frozen: Params,
+    root_key: PRNGKey,
+    state: TrainState,
+    pixels: Pixels,
+    *,
+    critic_awake: bool,
+) -> tuple[TrainState, dict[str, Scalar]]:
+    """The next state and the scalars worth plotting.
+
+    The decoder runs once. Both losses meet at the reconstruction: their
+    cotangents go through the last convolution alone to give the adaptive weight,
+    and their weighted sum goes back through the decoder once. The critic learns
+    from that same reconstruction. (The released code decodes a second time for
+    the critic, with the updated decoder and fresh noise.)
+
+    The noise and the masks of step n depend on `root_key` and n alone, so a
+    resumed run repeats them. A step whose loss or gradients are not finite
+    changes nothing but the step counter.
+
+    Args:
+        frozen: weights of encoder and perceptual network: an argument and not a
+            closure, so that XLA does not bake them into the program.
+        critic_awake: static; False compiles a step without any critic, for the
+            steps before `loss.critic_start`.
+    """
+    noise_key, mask_key = jax.random.split(jax.random.fold_in(root_key, state.step))
+    image = pixels.astype(jnp.float32) / 127.5 - 1
+    mask = parts.draw_masks(mask_key, image)
+    latents = jax.lax.stop_gradient(parts.encode(frozen, noise_key, image))
+
+    features, pull_to_decoder = jax.vjp(lambda decoder: parts.features(decoder, latents, image, mask), state.decoder)
+    reconstruction, pull_to_features = jax.vjp(parts.to_pixels, state.decoder, features)
+    (total, metrics), cotangent = jax.value_and_grad(reconstruction_loss, argnums=3, has_aux=True)(
+        parts, loss, frozen, reconstruction, image
+    )
+    last_layer, _ = pull_to_features(cotangent)
+
+    critic_gradients = jax.tree.map(jnp.zeros_like, state.critic)
+    if critic_awake:
+        critic = criticise(parts, state.critic, image, reconstruction)
+        last_layer_adversarial, _ = pull_to_features(critic.cotangent)
+        weight = adaptive_weight(
+            last_layer["conv_out"]["kernel"],
+            last_layer_adversarial["conv_out"]["kernel"],
+            factor=loss.adversarial,
+            maximum=loss.adaptive_max,
+        )
+        felt = jnp.where(state.step >= loss.adversarial_start, weight, 0.0)
+        cotangent = cotangent + felt * critic.cotangent
+        total = total + felt * critic.metrics["loss/adversarial"]
+        critic_gradients = critic.gradients
+        metrics |= critic.metrics | {"adaptive_weight": weight}
+
+    last_layer, features_cotangent = pull_to_features(cotangent)
+    (gradients,) = pull_to_decoder(features_cotangent)
+    gradients = jax.tree.map(jnp.add, gradients, last_layer)
+    candidate, norms = _apply(parts, ema_decay, state, gradients, critic_gradients)
+    metrics |= {"loss/total": total, **norms}
+
+    finite = jnp.isfinite(total) & jnp.isfinite(norms["norm/gradient"]) & jnp.isfinite(norms["norm/critic_gradient"])
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), candidate, state)
+    return kept._replace(step=state.step + 1), metrics | {"finite": finite.astype(jnp.float32)}
+
+
+def reconstruction_loss(
+    parts: Parts, loss: LossConfig, frozen: Params, reconstruction: Images, image: Images
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """Pixel and perceptual loss *summed* over each picture's 3HW elements, averaged over the batch, and both terms as means.
+
+    LPIPS is added to every element before the sum, as in taming-transformers, so
+    both terms weigh 1:1 as means; the adaptive weight and Adam's epsilon see the
+    magnitudes of the released code.
+    """
+    pixel = jnp.mean(pixel_loss(loss.pixel, image, reconstruction))
+    metrics = {"loss/pixel": pixel}
+    mean = pixel
+    if loss.perceptual:
+        metrics["loss/perceptual"] = jnp.mean(parts.perceptual(frozen, image, reconstruction))
+        mean = mean + loss.perceptual * metrics["loss/perceptual"]
+    return mean * (image.size / image.shape[0]), metrics
+
+
+def criticise(parts: Parts, critic: Params, image: Images, reconstruction: Images) -> CriticPass:
+    """Both hinge losses at the present critic: the decoder's pull on the reconstruction, and the critic's own gradients."""
+    real, pull_real = jax.vjp(lambda weights: parts.criticise(weights, image), critic)
+    fake, pull_fake = jax.vjp(parts.criticise, critic, reconstruction)
+    adversarial, at_fake = jax.value_and_grad(decoder_loss)(fake)
+    _, cotangent = pull_fake(at_fake)
+    own, (at_real, at_fake) = jax.value_and_grad(critic_hinge, argnums=(0, 1))(real, fake)
+    gradients = jax.tree.map(jnp.add, *pull_real(at_real), pull_fake(at_fake)[0])
+    metrics = {
+        "loss/adversarial": adversarial,
+        "loss/critic": own,
+        "logits/real": jnp.mean(real),
+        "logits/fake": jnp.mean(fake),
+    }
+    return CriticPass(cotangent, gradients, metrics)
+
+
+def _apply(
+    parts: Parts, ema_decay: float, state: TrainState, gradients: Params, critic_gradients: Params
+) -> tuple[TrainState, dict[str, Scalar]]:
+    updates, decoder_opt = parts.decoder_tx.update(gradients, state.decoder_opt, state.decoder)
+    critic_updates, critic_opt = parts.critic_tx.update(critic_gradients, state.critic_opt, state.critic)
+    decoder = optax.apply_updates(state.decoder, updates)
+    following = TrainState(
+        step=state.step,
+        decoder=decoder,
+        average=averaged(state.average, decoder, state.step, ema_decay),
+        critic=optax.apply_updates(state.critic, critic_updates),
+        decoder_opt=decoder_opt,
+        critic_opt=critic_opt,
+    )
+    return following, {
+        "norm/gradient": optax.tree.norm(gradients),
+        "norm/update": optax.tree.norm(updates),
+        "norm/parameters": optax.tree.norm(decoder),
+        "norm/critic_gradient": optax.tree.norm(critic_gradients),
+    }

@@ -1,0 +1,114 @@
+"""The folder of a run: what lies in it, and when a run may have it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from asym_jax.config import TrainConfig
+from asym_jax.errors import InputError
+
+OWN = (
+    "config.json",
+    "metrics.jsonl",
+    "held_out.txt",
+    "events.out.tfevents.*",
+    "samples",
+    "checkpoints",
+    "diagnosis",
+    "decoder",
+    ".decoder*",
+)
+"""Everything that a run writes; `--fresh` deletes these and nothing else."""
+
+
+class Workdir:
+    """Paths inside the folder of a run."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.config = self.root / "config.json"
+        self.metrics = self.root / "metrics.jsonl"
+        self.held_out = self.root / "held_out.txt"
+        self.samples = self.root / "samples"
+        self.checkpoints = self.root / "checkpoints"
+        self.diagnosis = self.root / "diagnosis"
+        self.decoder = self.root / "decoder"
+
+
+def open_workdir(root: Path, config: TrainConfig, *, fresh: bool) -> Workdir:
+    """Claims `root` for a run of `config`: a new folder, or one where a run of the same config stopped.
+
+    With `fresh`, an earlier run's files are deleted first.
+
+    Raises:
+        InputError: the folder belongs to a run of another config, or holds files that no run wrote.
+    """
+    workdir = Workdir(root)
+    if root.exists() and not root.is_dir():
+        raise InputError(f"--workdir {root} is a file, not a folder")
+    if fresh:
+        _clear(root)
+    if workdir.config.exists():
+        _require_same(config, workdir.config)
+        return workdir
+    strangers = sorted(path.name for path in root.iterdir()) if root.exists() else []
+    if strangers:
+        raise InputError(
+            f"--workdir {root} is not empty and holds no config.json of a run: {_some(strangers)}. Choose another folder."
+        )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        write_json(workdir.config, config.model_dump(mode="json"))
+    except OSError as error:
+        raise InputError(f"--workdir {root} cannot be written: {error.strerror or error}") from error
+    return workdir
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes through a temporary name: readers meet the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def _clear(root: Path) -> None:
+    if not root.exists():
+        return
+    own = {path for pattern in OWN for path in root.glob(pattern)}
+    strangers = sorted(path.name for path in set(root.iterdir()) - own)
+    if strangers:
+        raise InputError(f"--fresh deletes only what a run wrote, and {root} also holds {_some(strangers)}. Move these away first.")
+    for path in own:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _require_same(config: TrainConfig, path: Path) -> None:
+    try:
+        there = _leaves(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as the config of a run ({error}); --fresh starts over") from error
+    here = _leaves(config.model_dump(mode="json"))
+    differences = [
+        f"  {name}: {there.get(name, 'absent')} there, {here.get(name, 'absent')} asked for"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]
+    if differences:
+        raise InputError(
+            f"{path.parent} holds a run with another config:\n"
+            + "\n".join(differences)
+            + "\nGive the same settings to go on with it, another --workdir, or --fresh to delete it and start over."
+        )
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"optim.steps": 5, ...} of a nested dict."""
+    flat = {}
+    for name, value in tree.items():
+        flat |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,135 @@
+import os
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asym_jax.errors import InputError
+from asym_jax.weights.torch_pickle import read_torch
+
+pytestmark = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
+
+
+@pytest.fixture
+def save(pytorch, tmp_path, is_zip):
+    def write(content, name="file.bin"):
+        pytorch.torch.save(content, tmp_path / name, _use_new_zipfile_serialization=is_zip)
+        return tmp_path / name
+
+    return write
+
+
+def test_tensors_come_back_bit_by_bit(pytorch, save):
+    torch = pytorch.torch
+    base = torch.randn(6, 4)
+    tensors = OrderedDict(
+        float32=base,
+        transposed=base.T,  # these three share one storage
+        corner=base[2:5, 1:3],
+        every_second=base[::2],
+        scalar=torch.tensor(3.5),
+        empty=torch.zeros(0, 3),
+        parameter=torch.nn.Parameter(torch.randn(3)),
+        expanded=torch.tensor([7.0]).expand(2, 3),
+        float16=torch.randn(5).half(),
+        bfloat16=torch.randn(5).bfloat16(),
+        float64=torch.randn(5).double(),
+        int64=torch.tensor([-(2**60), 1]),
+        uint8=torch.tensor([0, 255], dtype=torch.uint8),
+        truth=torch.tensor([True, False]),
+    )
+    tensors._metadata = {"": {"version": 1}}  # as the state_dict of a module has
+    read = read_torch(save(tensors))
+    assert list(read) == list(tensors)
+    for name, tensor in tensors.items():
+        assert str(tensor.dtype).removeprefix("torch.") == read[name].dtype.name
+        if name == "bfloat16":
+            tensor, read[name] = tensor.float(), read[name].astype(np.float32)
+        np.testing.assert_array_equal(read[name], tensor.detach().numpy(), err_msg=name)
+
+
+class Harm:
+    """Runs a shell command when unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_code_is_refused_by_name_and_not_run(pytorch, save, tmp_path):
+    harmful = save({"weight": pytorch.torch.zeros(2), "extra": Harm(tmp_path / "marker")})
+    with pytest.raises(InputError, match=r"file\.bin.*posix\.system"):
+        read_torch(harmful)
+    assert not (tmp_path / "marker").exists()
+    pytorch.torch.load(harmful, weights_only=False)
+    assert (tmp_path / "marker").exists()  # the file was indeed harmful
+
+
+def test_other_functions_of_torch_are_refused(pytorch, save):
+    with pytest.raises(InputError, match=r"torch\.nn\.modules\.linear\.Linear"):
+        read_torch(save(pytorch.torch.nn.Linear(2, 2)))
+
+
+def test_truncated_files_are_refused(pytorch, save, tmp_path):
+    whole = save({"a": pytorch.torch.randn(40), "b": pytorch.torch.randn(30)}).read_bytes()
+    cut = tmp_path / "cut.bin"
+    for length in (0, 1, 3, 4, 12, 40, 200, len(whole) // 2, len(whole) - 130, len(whole) - 4, len(whole) - 1):
+        cut.write_bytes(whole[:length])
+        with pytest.raises(InputError, match="cut.bin"):
+            read_torch(cut)
+
+
+BEYOND, MISDESCRIBED = "reaches beyond the end", "described by something else"
+
+
+@pytest.mark.parametrize(
+    ("offset", "shape", "strides", "reason"),
+    [
+        (0, (10,), (1,), None),
+        (0, (3, 2), (4, 1), None),
+        (1, (10,), (1,), BEYOND),
+        (1, (3, 2), (4, 2), BEYOND),
+        (10, (), (), BEYOND),
+        (2**62, (1,), (1,), BEYOND),
+        (0, (2**40,), (1,), BEYOND),
+        (-1, (2,), (1,), MISDESCRIBED),
+        (9, (2,), (-1,), MISDESCRIBED),
+        (0, (2, 2), (1,), MISDESCRIBED),
+        (0.5, (2,), (1,), MISDESCRIBED),
+    ],
+)
+def test_tensors_that_leave_their_storage_are_refused(pytorch, save, offset, shape, strides, reason):
+    storage = pytorch.torch.arange(10.0)._typed_storage()
+
+    class Forged:
+        def __reduce__(self):
+            return pytorch.torch._utils._rebuild_tensor_v2, (storage, offset, shape, strides, False, OrderedDict())
+
+    forged = save({"weight": Forged()})
+    if reason is None:
+        first = read_torch(forged)["weight"]
+        assert first.shape == shape and first.flat[0] == 0 and first.flat[-1] == 9
+    else:
+        with pytest.raises(InputError, match=rf"file\.bin.*{reason}"):
+            read_torch(forged)
+
+
+@pytest.mark.parametrize(("content", "found"), [([1, 2], "list"), ({"epoch": 3}, "'epoch': int"), ({"model": {}}, "'model': dict")])
+def test_other_content_is_refused(save, content, found):
+    with pytest.raises(InputError, match=found):
+        read_torch(save(content))
+
+
+def test_other_files_are_refused(tmp_path, is_zip):
+    path = tmp_path / "file.bin"
+    if is_zip:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("readme.txt", "hello")
+    else:
+        path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match="file.bin"):
+        read_torch(path)
