@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Makes a virtual environment for the tests and runs them (without the slow ones).
+# Further arguments go to pytest; `-m slow` runs the slow ones.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tools/environment.sh
+environment .venv-test requirements-test.txt
+if python -c 'import torch' 2>/dev/null; then
+    python -m pip install --quiet --disable-pip-version-check --no-deps lpips==0.1.4
+fi
+python -m pytest "$@"
