@@ -14,12 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+SMALLEST_PICTURE = 16
+"""Side in pixels below which LPIPS' last layer sees nothing (SSIM needs 11)."""
 
 
 class Strict(BaseModel):
     """Immutable, hashable, and closed: an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
+    )
 
     def __init__(self, **values: Any) -> None:
         """Raises ValueError that names every bad field in plain words."""
@@ -39,8 +46,10 @@ def _in_words(detail: Any) -> str:
 
 
 class ModelConfig(Strict):
+    """The frozen autoencoder, and the decoder that is trained for it."""
+
     vae: str = "stable-diffusion-v1-5/stable-diffusion-v1-5/vae"
-    """The frozen autoencoder: a diffusers folder, a hub id (OWNER/NAME[/SUBFOLDER]), or `asset` for the small one shipped here."""
+    """The frozen autoencoder: a diffusers folder, a hub id (OWNER/NAME[/SUBFOLDER]), or `asset`, the small one shipped here."""
     channels: tuple[PositiveInt, ...] = (128, 256, 512, 512)
     """Feature channels of the decoder per level, full resolution first."""
     layers_per_block: PositiveInt = 2
@@ -49,9 +58,9 @@ class ModelConfig(Strict):
     blend: Literal["add", "concatenate"] = "add"
     """Mask-guided blending: the sum of both masked branches, or their concatenation through a 1x1 convolution."""
     init: str = "vae"
-    """Where the decoder starts: `vae` (its own decoder, with a fresh condition encoder), `random`, or the folder of an asymmetric decoder."""
+    """The decoder to start from: `vae` (its own, with a fresh condition encoder), `random`, or the folder of an asymmetric one."""
     condition_bias: NonNegative = 0.0
-    """Scale of alternating constants added to the biases of a fresh condition encoder's first layer; 0 is the reference (docs/training.md)."""
+    """Alternating constants added to the first biases of a fresh condition encoder; 0 is the reference (docs/training.md)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of encoder, decoder and critic; parameters, normalisation statistics and losses stay float32."""
 
@@ -64,6 +73,8 @@ class ModelConfig(Strict):
 
 
 class CriticConfig(Strict):
+    """The patch critic of the adversarial term."""
+
     channels: PositiveInt = 64
     """Channels of the first layer; each later layer doubles them, up to eightfold."""
     layers: PositiveInt = 3
@@ -72,6 +83,8 @@ class CriticConfig(Strict):
 
 
 class LossConfig(Strict):
+    """The terms of the loss, and when the critic joins in."""
+
     pixel: Literal["l1", "l2"] = "l1"
     """Pixel term: L1 as in the released code, or the squared L2 of the paper's equation 2."""
     perceptual: NonNegative = 1.0
@@ -93,6 +106,8 @@ class LossConfig(Strict):
 
 
 class OptimConfig(Strict):
+    """Adam and its schedules, for decoder and critic alike."""
+
     steps: PositiveInt = 172_824
     """Updates of the whole run."""
     learning_rate: Positive = 3.6e-4
@@ -103,9 +118,9 @@ class OptimConfig(Strict):
     """Linear rise from 1% of the peak."""
     groups: tuple[tuple[str, Positive], ...] = (("condition_encoder", 1.0), (".*", 0.1))
     """(regex, multiplier) on decoder parameter paths; the first match wins, and every rule must match something."""
-    betas: tuple[Probability, Probability] = (0.5, 0.9)
+    betas: tuple[Decay, Decay] = (0.5, 0.9)
     epsilon: Positive = 1e-8
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema_decay: Decay = 0.0
     """Decay of the averaged copy of the decoder; 0 keeps none."""
 
     @model_validator(mode="after")
@@ -124,6 +139,8 @@ class OptimConfig(Strict):
 
 
 class DataConfig(Strict):
+    """Pictures, crops and holes."""
+
     source: str = "synthetic"
     """`synthetic` or `folder:DIR`."""
     image_size: PositiveInt = 256
@@ -141,14 +158,25 @@ class DataConfig(Strict):
     threads: PositiveInt = 8
     """Threads that read and decode pictures."""
 
+    @model_validator(mode="after")
+    def _crops_have_a_size(self) -> "DataConfig":
+        smallest, largest = self.crop_scale
+        if not 0 < smallest <= largest:
+            raise ValueError(f"crop_scale={self.crop_scale} must be (smallest, largest), both above 0")
+        return self
+
 
 class CheckpointConfig(Strict):
+    """How often a run can be picked up again."""
+
     every: PositiveInt = 1_000
     keep: PositiveInt = 2
     """Newest checkpoints kept."""
 
 
 class LogConfig(Strict):
+    """How often a run reports, in steps."""
+
     every: PositiveInt = 50
     evaluate_every: PositiveInt = 1_000
     """Steps between measurements on the held-out pictures and sample sheets."""
@@ -157,6 +185,8 @@ class LogConfig(Strict):
 
 
 class TrainConfig(Strict):
+    """Every setting of a run."""
+
     model: ModelConfig = ModelConfig()
     critic: CriticConfig = CriticConfig()
     loss: LossConfig = LossConfig()
@@ -164,13 +194,21 @@ class TrainConfig(Strict):
     data: DataConfig = DataConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> "TrainConfig":
         stride = 2 ** (len(self.model.channels) - 1)
         if self.data.image_size % stride:
             raise ValueError(f"data.image_size={self.data.image_size} must be a multiple of {stride}")
+        if self.data.image_size < SMALLEST_PICTURE and (self.data.held_out or self.loss.perceptual):
+            raise ValueError(f"data.image_size={self.data.image_size} is too small to be measured: at least {SMALLEST_PICTURE}")
+        # Its last two layers each take one pixel away; below 3 nothing is left to score.
+        if self.loss.adversarial and self.data.image_size // 2**self.critic.layers < 3:
+            raise ValueError(
+                f"data.image_size={self.data.image_size} is too small for critic.layers={self.critic.layers}: "
+                f"at least {3 * 2**self.critic.layers}"
+            )
         if self.loss.adversarial and self.data.batch_size % self.critic.norm_images:
             raise ValueError(
                 f"data.batch_size={self.data.batch_size} must be a multiple of critic.norm_images={self.critic.norm_images}"

@@ -72,7 +72,6 @@ def objective(params, key, images, kl_weight):
     decoded = MODEL.apply({"params": params}, posterior.sample(key), method="decode")
     kl = 0.5 * (jnp.square(posterior.mean) + jnp.exp(posterior.logvar) - 1 - posterior.logvar)
     error = jnp.mean(jnp.square(decoded - images))
-    # Both terms per picture element, so that `kl_weight` means what it does in the latent diffusion paper.
     return error + kl_weight * jnp.sum(kl) / images.shape[0], error
 
 
@@ -160,22 +159,25 @@ def main(settings: Settings) -> None:
 def write_card(settings: Settings, scores: dict[str, float], minutes: float) -> None:
     """Writes README.md beside the weights."""
     size = sum(x.stat().st_size for x in settings.out.iterdir()) / 1e6
-    (settings.out / "README.md").write_text(f"""# A small autoencoder for demonstrations
+    (settings.out / "README.md").write_text(
+        f"""# A small autoencoder for demonstrations
 
 The layout of Stable Diffusion's KL autoencoder (f8, 4 latent channels) with widths {MODEL.block_out_channels} and
-{MODEL.layers_per_block} residual block per level: {size:.1f} MB in float16, diffusers `AutoencoderKL` format. It exists so that the demo needs no
-download. Its latents belong to no diffusion model, and it blurs text and fine lines badly, as small latents do: that is
-the damage that mask-conditioned decoders repair.
+{MODEL.layers_per_block} residual block per level: {size:.1f} MB in float16, diffusers `AutoencoderKL` format. It exists so that
+the demo needs no download. Its latents belong to no diffusion model, and it blurs text and fine
+lines badly, as small latents do: that is the damage that mask-conditioned decoders repair.
 
-* Data: random crops at {settings.image_size} pixels; three of four from a private folder of photos of everyday objects and animals
-  (used for research only, not distributed; the last {scores["pictures"]} held out), one of four from `asym_jax.data.synthetic`.
+* Data: random crops at {settings.image_size} pixels; three of four from a private folder of photos of everyday objects
+  and animals (for research only, not distributed; the last {scores["pictures"]} held out), one of four from
+  `asym_jax.data.synthetic`.
 * Loss: mean squared error plus {settings.kl_weight:g} times the KL divergence per picture.
-* Adam, peak rate {settings.learning_rate:g}, cosine, {settings.steps} steps of {settings.batch_size} crops, averaged weights ({settings.average_decay});
-  {minutes:.0f} minutes on 2 busy CPU cores.
+* Adam, peak rate {settings.learning_rate:g}, cosine, {settings.steps} steps of {settings.batch_size} crops,
+  averaged weights ({settings.average_decay}); {minutes:.0f} minutes on 2 busy CPU cores.
 * Command: `python -m tools.train_vae --photos DIR`
-* Grade on the held-out photos (central square at 128 pixels, 8-bit, mean over {scores["pictures"]} pictures): PSNR {scores["psnr"]:.2f} dB;
-  area shrinking by 8 and bicubic enlarging reaches {scores["bicubic_psnr"]:.2f} dB on the same pictures.
-""")
+* Grade on the held-out photos (central square at 128 pixels, 8-bit, mean over {scores["pictures"]} pictures):
+  PSNR {scores["psnr"]:.2f} dB; area shrinking by 8 and bicubic enlarging reaches {scores["bicubic_psnr"]:.2f} dB.
+"""
+    )
 
 
 if __name__ == "__main__":

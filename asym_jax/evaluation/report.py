@@ -15,6 +15,7 @@ from asym_jax.evaluation.pairs import Pairs
 from asym_jax.evaluation.reconstruct import Result
 from asym_jax.sheets import draw_sheet, masked_pixels, save_picture
 
+ORIGINAL, MASKED = "original", "masked"
 COLUMNS = {
     "images": ("pictures", "{:d}"),
     "pre_error": ("pre_error x 1e-5, lower is better", "{:.1f}"),
@@ -25,7 +26,9 @@ COLUMNS = {
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .35rem .9rem; text-align: right; border-bottom: 1px solid #ccc }
+table { border-collapse: collapse; margin: 1rem 0 }
+th, td { padding: .35rem .9rem }
+th, td { text-align: right; border-bottom: 1px solid #ccc }
 th:first-child, td:first-child { text-align: left } th { font-weight: 600; vertical-align: bottom; max-width: 10rem }
 img { max-width: 100% } .note { background: #fff4d6; padding: .5rem 1rem } code { background: #f3f3f3; padding: 0 .25rem }
 """
@@ -55,7 +58,7 @@ def summary_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _sheets(folder: Path, pairs: Pairs, result: Result) -> None:
     count = len(next(iter(result.pictures.values())))
     pixels, masks = pairs.pixels[:count], pairs.masks[:count]
-    columns = {"original": pixels, "masked": masked_pixels(pixels, masks), **result.pictures}
+    columns = {ORIGINAL: pixels, MASKED: masked_pixels(pixels, masks), **result.pictures}
     save_picture(draw_sheet(columns), folder / "sheet.png")
     for index in range(count):
         for name, pictures in columns.items():

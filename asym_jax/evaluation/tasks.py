@@ -2,16 +2,26 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
 from asym_jax.commands import EvalCommand
+from asym_jax.config import SMALLEST_PICTURE
 from asym_jax.errors import InputError
 from asym_jax.evaluation.pairs import load_pairs
-from asym_jax.evaluation.reconstruct import Decoders, reconstruct, require_same_encoder
-from asym_jax.evaluation.report import summary_lines, write_report
+from asym_jax.evaluation.reconstruct import VANILLA, Decoders, reconstruct, require_same_encoder
+from asym_jax.evaluation.report import MASKED, ORIGINAL, summary_lines, write_report
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
 from asym_jax.weights import load_pretrained
+
+
+class Subjects(NamedTuple):
+    """What is compared, and at which size."""
+
+    decoders: Decoders
+    vae: str
+    image_size: int
 
 
 def run(command: EvalCommand) -> None:
@@ -20,19 +30,17 @@ def run(command: EvalCommand) -> None:
     Raises:
         InputError: weights, pictures, masks or the output folder are not usable.
     """
-    decoders, trained_size = _decoders(command)
-    size = command.image_size or trained_size
+    decoders, vae, size = _subjects(command)
     stride = 2 ** (len(decoders.model.up_block_out_channels) - 1)
-    if size % stride:
-        raise InputError(f"--image-size {size} must be a multiple of {stride}")
+    if size % stride or size < SMALLEST_PICTURE:
+        raise InputError(f"--image-size {size} must be a multiple of {stride}, and at least {SMALLEST_PICTURE}")
     pairs = load_pairs(command.images, command.masks, size=size, limit=command.limit)
-    print(
-        f"{len(pairs.names)} pictures of {size} pixels, masks {command.masks}, {jax.device_count()} {jax.devices()[0].platform} device(s)"
-    )
+    devices = f"{jax.device_count()} {jax.devices()[0].platform} device(s)"
+    print(f"{len(pairs.names)} pictures of {size} pixels, masks {command.masks}, {devices}")
     result = reconstruct(decoders, pairs, batch_size=command.batch_size, shown=command.sheet_rows)
     settings = {
         "decoder": str(command.run or command.weights),
-        "vae": command.vae or _run_config(command.run)["model"]["vae"],
+        "vae": vae,
         "images": str(command.images),
         "masks": command.masks,
         "image_size": size,
@@ -48,32 +56,36 @@ def run(command: EvalCommand) -> None:
     print(f"report: {command.out / 'report.html'}")
 
 
-def _decoders(command: EvalCommand) -> tuple[Decoders, int]:
-    """Both autoencoders, and the picture size that the asymmetric one was trained at."""
+def _subjects(command: EvalCommand) -> Subjects:
     if command.run:
-        config = _run_config(command.run)
+        trained_with, trained_size = _read_run(command.run)
         weights = command.run / "decoder"
         if not weights.is_dir():
             raise InputError(f"--run {command.run}: no decoder/ there yet; it is written when the run ends")
-        vae_source, size = command.vae or config["model"]["vae"], config["data"]["image_size"]
-        name = command.run.resolve().name
+        vae_source, name = command.vae or trained_with, command.run.resolve().name
     else:
-        weights, vae_source, size = command.weights, command.vae, None
-        name = Path(command.weights).name
+        weights, vae_source, trained_size = command.weights, command.vae, None
+        name = Path(command.weights).resolve().name
     model, params = load_pretrained(weights)
     if not isinstance(model, AsymmetricAutoencoderKL):
         raise InputError(f"{weights} is a plain autoencoder; an asymmetric one is needed to compare with it")
     vae, vae_params = load_pretrained(vae_source)
     if not isinstance(vae, AutoencoderKL):
         raise InputError(f"--vae {vae_source} is an asymmetric autoencoder; a plain AutoencoderKL is needed")
+    if name in (VANILLA, ORIGINAL, MASKED):  # columns of the report
+        name = f"{name} (asymmetric)"
     decoders = Decoders(vae, vae_params, model, params, name)
     require_same_encoder(decoders)
-    return decoders, size or model.sample_size
+    return Subjects(decoders, vae_source, command.image_size or trained_size or model.sample_size)
 
 
-def _run_config(run: Path) -> dict:
+def _read_run(run: Path) -> tuple[str, int]:
+    """The autoencoder that a run started from, and the size of its pictures."""
     path = run / "config.json"
     try:
-        return json.loads(path.read_text())
+        config = json.loads(path.read_text())
+        return config["model"]["vae"], config["data"]["image_size"]
     except (OSError, ValueError) as error:
         raise InputError(f"--run {run}: {path} cannot be read ({error}); is this the folder of a training run?") from error
+    except (KeyError, TypeError) as error:
+        raise InputError(f"--run {run}: {path} is not the config of a training run; a decoder alone goes with --weights") from error

@@ -61,7 +61,7 @@ class PreError(NamedTuple):
     def per_picture(self) -> Float[np.ndarray, " n"]:
         """Each picture's own error in [-1, 1] squared; NaN for one that was masked everywhere."""
         with np.errstate(invalid="ignore"):
-            return TO_UNIT_RANGE * self.errors / self.kept
+            return 4 * self.errors / (255**2 * self.kept)
 
     def pooled(self) -> float | None:
         """Error of all kept pixels together; None if there are none."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
+from asym_jax.arrays import Params
 from asym_jax.errors import Diverged
 from asym_jax.training.log import Log
 from asym_jax.training.state import TrainState
@@ -35,7 +36,7 @@ def save_diagnosis(
     return place
 
 
-def _norms(params) -> dict[str, str]:
+def _norms(params: Params) -> dict[str, str]:
     """L2 norm by parameter path; strings, because JSON knows neither NaN nor infinity."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
     return {

@@ -21,9 +21,10 @@ class Log:
 
     def __init__(self, metrics: Path, *, start: int, steps: int, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
-        _drop_after(metrics, start)
+        _drop_what_comes_again(metrics, start)
         self._file = metrics.open("a", buffering=1)
-        self._board = SummaryWriter(str(metrics.parent), purge_step=start, flush_secs=10)
+        # TensorBoard hides what earlier files hold from `purge_step` on; step `start` itself is not written again.
+        self._board = SummaryWriter(str(metrics.parent), purge_step=start + 1 if start else 0, flush_secs=10)
         self._start, self._steps = start, steps
         self._begin = time.monotonic()
         self._progress = Progress(
@@ -78,8 +79,8 @@ class Log:
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-def _drop_after(metrics: Path, step: int) -> None:
-    """Removes records beyond `step`, which a resumed run is about to write again, and a half-written last line."""
+def _drop_what_comes_again(metrics: Path, start: int) -> None:
+    """Removes records beyond step `start`, where a run goes on, and a half-written last line; all of them if it starts anew."""
     if not metrics.exists():
         return
     kept = []
@@ -88,7 +89,7 @@ def _drop_after(metrics: Path, step: int) -> None:
             record = json.loads(line)
         except ValueError:
             continue
-        if record["step"] <= step:
+        if start and record["step"] <= start:
             kept.append(line)
     temporary = metrics.with_name(f".{metrics.name}.tmp")
     temporary.write_text("".join(f"{line}\n" for line in kept))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from asym_jax.arrays import Features, Images, Latents, Logits, Mask, Params, PerImage, PRNGKey
+from asym_jax.arrays import Features, Images, Latents, Logits, Mask, NewFeatures, Params, PerImage, PRNGKey
 from asym_jax.config import ModelConfig, TrainConfig
 from asym_jax.data.masks import MaskRecipe, draw_masks, find_recipe
 from asym_jax.errors import InputError
@@ -45,7 +45,7 @@ class Networks:
         latents = self.vae.apply(vae, image, method="encode").sample(key)
         return self.vae.apply(vae, latents, method="decoder_input")
 
-    def features(self, decoder: Params, latents: Latents, image: Images, mask: Mask) -> Features:
+    def features(self, decoder: Params, latents: Latents, image: Images, mask: Mask) -> NewFeatures:
         return self._apply_decoder(decoder, lambda module: module.features(latents, image, mask))
 
     def to_pixels(self, decoder: Params, features: Features) -> Images:
@@ -177,7 +177,8 @@ def _given_decoder(config: ModelConfig, vae: AutoencoderKL, vae_params: Params) 
     there = (model.up_block_out_channels, model.layers_per_up_block, model.norm_num_groups, model.blend)
     if asked != there:
         raise InputError(
-            f"model.init={config.init!r} has (channels, layers_per_block, norm_groups, blend) = {there}; the config asks for {asked}"
+            f"model.init={config.init!r} has (channels, layers_per_block, norm_groups, blend) = {there}, "
+            f"and the config asks for {asked}"
         )
     return params["decoder"]
 

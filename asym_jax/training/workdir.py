@@ -8,18 +8,23 @@ from typing import Any
 from asym_jax.config import TrainConfig
 from asym_jax.errors import InputError
 
+FOLDERS = ("samples", "checkpoints", "diagnosis", "decoder")
 OWN = (
     "config.json",
     "metrics.jsonl",
     "held_out.txt",
     "events.out.tfevents.*",
-    "samples",
-    "checkpoints",
-    "diagnosis",
-    "decoder",
-    ".decoder*",
+    ".config.json.tmp",  # left by a crash, as the other hidden ones
+    ".metrics.jsonl.tmp",
+    ".decoder.*",
+    "samples/step_*.png",
+    "samples/.step_*.png.tmp",
+    "checkpoints/[0-9]*",
+    "diagnosis/step_*",
+    "decoder/config.json",
+    "decoder/diffusion_pytorch_model.safetensors",
 )
-"""Everything that a run writes; `--fresh` deletes these and nothing else."""
+"""Everything that a run writes, in `FOLDERS` and beside them; `--fresh` deletes these and nothing else."""
 
 
 class Workdir:
@@ -47,8 +52,8 @@ def open_workdir(root: Path, config: TrainConfig, *, fresh: bool) -> Workdir:
     workdir = Workdir(root)
     if root.exists() and not root.is_dir():
         raise InputError(f"--workdir {root} is a file, not a folder")
-    if fresh:
-        _clear(root)
+    if fresh and root.exists():
+        _clear(workdir)
     if workdir.config.exists():
         _require_same(config, workdir.config)
         return workdir
@@ -72,21 +77,40 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
-def _clear(root: Path) -> None:
-    if not root.exists():
-        return
+def _clear(workdir: Workdir) -> None:
+    root = workdir.root
+    folders = [root / name for name in FOLDERS if (root / name).is_dir() and not (root / name).is_symlink()]
+    present = {path for folder in (root, *folders) for path in folder.iterdir()} - set(folders)
     own = {path for pattern in OWN for path in root.glob(pattern)}
-    strangers = sorted(path.name for path in set(root.iterdir()) - own)
+    strangers = sorted(str(path.relative_to(root)) for path in present - own)
     if strangers:
         raise InputError(f"--fresh deletes only what a run wrote, and {root} also holds {_some(strangers)}. Move these away first.")
-    for path in own:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if present and not _belongs_to_a_run(workdir.config):
+        raise InputError(f"--fresh deletes only what a run wrote, and {root} holds no config.json of a run. Choose another folder.")
+    try:
+        for path in sorted(own - {workdir.config}) + folders:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        # Last: while anything else is left, the folder is known to be a run's.
+        workdir.config.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"--fresh: {root} cannot be cleared: {error}") from error
+
+
+def _belongs_to_a_run(config: Path) -> bool:
+    """False if another program wrote it, or if it is not there; a damaged one counts as ours."""
+    try:
+        values = json.loads(config.read_text())
+    except ValueError:
+        return True
+    except OSError:
+        return False
+    return not isinstance(values, dict) or {"model", "optim", "data"} <= values.keys()
 
 
 def _require_same(config: TrainConfig, path: Path) -> None:
     try:
         there = _leaves(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError) as error:  # the last if it is no JSON object
         raise InputError(f"{path} cannot be read as the config of a run ({error}); --fresh starts over") from error
     here = _leaves(config.model_dump(mode="json"))
     differences = [

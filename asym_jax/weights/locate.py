@@ -1,5 +1,6 @@
 """Where an autoencoder's two files are: in a local folder, on the Hugging Face hub, or inside the package."""
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -62,11 +63,16 @@ def _from_hub(source: str, repository: str, subfolder: str | None) -> Files:
 
 def _fetch(repository: str, subfolder: str | None, name: str, reasons: list[str]) -> Path | None:
     """The file in the hub's local cache; None, and one more of `reasons`, if it cannot be had."""
-    try:
-        from huggingface_hub import hf_hub_download  # here, because only this needs it and it is slow to import
+    from huggingface_hub import hf_hub_download  # here, because only this needs it and it is slow to import
 
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    try:
+        log.setLevel(logging.ERROR)  # without network it warns at length about every attempt
         return Path(hf_hub_download(repository, name, subfolder=subfolder))
     except Exception as error:  # no network, no such repository or file, no permission, ...: each has its own class
         first_line = str(error).strip().partition("\n")[0]
         reasons.append(f"{f'{subfolder}/' if subfolder else ''}{name}: {type(error).__name__}: {first_line}")
         return None
+    finally:
+        log.setLevel(level)
