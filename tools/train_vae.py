@@ -11,6 +11,7 @@ never trains on. The result is a diffusers folder with a model card.
 import dataclasses
 import itertools
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,9 @@ from asym_jax.data.sources import open_source, split
 from asym_jax.data.stream import batches
 from asym_jax.models.autoencoder import AutoencoderKL
 from asym_jax.weights import save_pretrained
+
+FEATURE_RMS = 0.25
+"""About what a convolution with PyTorch's initial values makes of a picture."""
 
 MODEL = AutoencoderKL(block_out_channels=(16, 32, 64, 64), layers_per_block=1, norm_num_groups=8, sample_size=128)
 
@@ -125,6 +129,37 @@ def almost_linear(params):
     return params
 
 
+def calm(params, images):
+    """The same decoder, but with features of RMS `FEATURE_RMS` where its last normalisation reads them.
+
+    Every residual branch of the decoder starts with a normalisation, so scaling all
+    that is added to its feature stream (first convolution, ends of branches, biases on
+    the way) scales the stream and changes no picture. Unchecked, `almost_linear`
+    leads to features fifty times larger than those of a fresh condition encoder,
+    which then vanish in the normalisation of the blended map, and copying is hardly learnt.
+    """
+    decoder = params["decoder"]
+    features = MODEL.apply({"params": params}, images, method=_last_features)
+    factor = FEATURE_RMS / jnp.sqrt(jnp.mean(jnp.square(features)))
+
+    def scale(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        enters = re.match("conv_in/", name) or re.search("(conv2|proj_attn)/", name)
+        passes = re.search("(conv_shortcut|upsamplers_0/conv)/bias", name)
+        return leaf * factor if enters or passes else leaf
+
+    return params | {"decoder": jax.tree_util.tree_map_with_path(scale, decoder)}
+
+
+def _last_features(model, images):
+    """What the decoder's last normalisation receives."""
+    decoder = model.decoder
+    features = decoder.mid_block(decoder.conv_in(model.post_quant_conv(model.encode(images).mean)))
+    for block in decoder.up_blocks:
+        features = block(features)
+    return features
+
+
 def psnr(squared_error) -> float:
     """PSNR in dB of a mean squared error between pictures in [-1, 1]."""
     return float(10 * np.log10(4 / squared_error))
@@ -148,6 +183,7 @@ def grade(params, source, size: int = 128) -> dict[str, float]:
 def main(settings: Settings) -> None:
     begin = time.time()
     params = train(settings)
+    params = calm(params, to_floats(next(mixed_batches(settings))))
     minutes = (time.time() - begin) / 60
     save_pretrained(settings.out, MODEL, params, dtype=np.float16)
     _, held_out = split(open_source(f"folder:{settings.photos}"), settings.held_out)

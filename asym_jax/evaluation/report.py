@@ -34,10 +34,18 @@ img { max-width: 100% } .note { background: #fff4d6; padding: .5rem 1rem } code 
 """
 
 
-def write_report(folder: Path, task: str, settings: Mapping[str, Any], pairs: Pairs, result: Result) -> None:
-    """Writes everything into `folder`, making it if need be. Raises InputError if it cannot be written."""
+def make_folder(folder: Path) -> None:
+    """Makes the folder of a report, to be called before hours of measuring. Raises InputError if that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {folder} cannot be written: {error.strerror or error}") from error
+
+
+def write_report(folder: Path, task: str, settings: Mapping[str, Any], pairs: Pairs, result: Result) -> None:
+    """Writes everything into `folder`, making it if need be. Raises InputError if it cannot be written."""
+    make_folder(folder)
+    try:
         _sheets(folder, pairs, result)
         document = {"task": task, "settings": dict(settings), "rows": result.rows, "skipped": result.skipped, "notes": result.notes}
         _write(folder / "results.json", json.dumps(document, indent=2) + "\n")
@@ -101,7 +109,7 @@ def _verdict(result: Result) -> str:
     if vanilla is None or not counted.any():
         return "Every picture was masked everywhere, so there are no kept pixels to compare."
     better = int(np.sum(errors[1][counted] < errors[0][counted]))
-    times = "all of it" if ours == 0 else f"{vanilla / ours:.1f} times less of it"
+    times = "none of it" if ours == 0 else f"{vanilla / ours:.1f} times less of it"
     return (
         f"The vanilla decoder damages pixels that were to be kept by {vanilla * 1e5:.1f}e-5; ours leaves {times}, "
         f"and is the better one on {better} of {int(counted.sum())} pictures."

@@ -11,7 +11,7 @@ from asym_jax.config import SMALLEST_PICTURE
 from asym_jax.errors import InputError
 from asym_jax.evaluation.pairs import load_pairs
 from asym_jax.evaluation.reconstruct import VANILLA, Decoders, reconstruct, require_same_encoder
-from asym_jax.evaluation.report import MASKED, ORIGINAL, summary_lines, write_report
+from asym_jax.evaluation.report import MASKED, ORIGINAL, make_folder, summary_lines, write_report
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
 from asym_jax.weights import load_pretrained
 
@@ -37,6 +37,7 @@ def run(command: EvalCommand) -> None:
     pairs = load_pairs(command.images, command.masks, size=size, limit=command.limit)
     devices = f"{jax.device_count()} {jax.devices()[0].platform} device(s)"
     print(f"{len(pairs.names)} pictures of {size} pixels, masks {command.masks}, {devices}")
+    make_folder(command.out)
     result = reconstruct(decoders, pairs, batch_size=command.batch_size, shown=command.sheet_rows)
     settings = {
         "decoder": str(command.run or command.weights),

@@ -45,7 +45,8 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self.console.is_terminal:
+            self._progress.stop()
         self._board.close()
         self._file.close()
 

@@ -99,18 +99,17 @@ def _clear(workdir: Workdir) -> None:
 def _belongs_to_a_run(config: Path) -> bool:
     """False if another program wrote it, or if it is not there; a damaged one counts as ours."""
     try:
-        values = json.loads(config.read_text())
+        return {"model", "optim", "data"} <= _read_object(config).keys()
     except ValueError:
         return True
     except OSError:
         return False
-    return not isinstance(values, dict) or {"model", "optim", "data"} <= values.keys()
 
 
 def _require_same(config: TrainConfig, path: Path) -> None:
     try:
-        there = _leaves(json.loads(path.read_text()))
-    except (OSError, ValueError, AttributeError) as error:  # the last if it is no JSON object
+        there = _leaves(_read_object(path))
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as the config of a run ({error}); --fresh starts over") from error
     here = _leaves(config.model_dump(mode="json"))
     differences = [
@@ -124,6 +123,13 @@ def _require_same(config: TrainConfig, path: Path) -> None:
             + "\n".join(differences)
             + "\nGive the same settings to go on with it, another --workdir, or --fresh to delete it and start over."
         )
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    values = json.loads(path.read_text())
+    if not isinstance(values, dict):
+        raise ValueError("it holds no JSON object")
+    return values
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

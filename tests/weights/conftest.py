@@ -12,7 +12,7 @@ UP = ("UpDecoderBlock2D",) * 4
 @pytest.fixture(scope="session")
 def pytorch():
     """torch and diffusers, imported late: they take seconds, and only these tests need them."""
-    import torch
+    torch = pytest.importorskip("torch")
     from diffusers.models import AsymmetricAutoencoderKL, AutoencoderKL
 
     torch.set_num_threads(1)  # the networks are tiny, and the cores may be busy
