@@ -59,8 +59,6 @@ class ModelConfig(Strict):
     """Mask-guided blending: the sum of both masked branches, or their concatenation through a 1x1 convolution."""
     init: str = "vae"
     """The decoder to start from: `vae` (its own, with a fresh condition encoder), `random`, or the folder of an asymmetric one."""
-    condition_bias: NonNegative = 0.0
-    """Alternating constants added to the first biases of a fresh condition encoder; 0 is the reference (docs/training.md)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of encoder, decoder and critic; parameters, normalisation statistics and losses stay float32."""
 

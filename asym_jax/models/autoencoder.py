@@ -69,7 +69,6 @@ class AsymmetricAutoencoderKL(nn.Module):
         up_block_out_channels: widths per level of the decoder, full resolution first.
         layers_per_up_block: residual blocks per level of the decoder, less one.
         blend: "add" (published; the only form that PyTorch diffusers knows) or "concatenate".
-        condition_bias: see `ConditionEncoder.first_bias`; only initial values depend on it.
     """
 
     down_block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
@@ -81,7 +80,6 @@ class AsymmetricAutoencoderKL(nn.Module):
     scaling_factor: float = 0.18215
     sample_size: int = 512
     blend: Literal["add", "concatenate"] = "add"
-    condition_bias: float = 0.0
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
@@ -95,7 +93,6 @@ class AsymmetricAutoencoderKL(nn.Module):
             self.norm_num_groups,
             conditional=True,
             blend=self.blend,
-            condition_bias=self.condition_bias,
             dtype=self.dtype,
         )
         self.quant_conv = convolution(2 * self.latent_channels, 2 * self.latent_channels, kernel=1, dtype=self.dtype)

@@ -1,22 +1,11 @@
 """The condition encoder: a light pyramid of features of the pixels that must survive."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
 from asym_jax.arrays import Images, Pyramid
 from asym_jax.models.blocks import Padding, convolution, same
-
-
-def alternating_bias(initial: nn.initializers.Initializer, scale: float) -> nn.initializers.Initializer:
-    """Adds +scale and -scale in turn to what `initial` draws."""
-
-    def draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
-        signs = 1 - 2 * (jnp.arange(shape[0]) % 2)
-        return initial(key, shape, dtype) + scale * signs.astype(dtype)
-
-    return draw
 
 
 class ConditionEncoder(nn.Module):
@@ -30,12 +19,9 @@ class ConditionEncoder(nn.Module):
         channels: widths of the decoder per level, full resolution first. Layer 0
             is as wide as level 0 and is blended in before the last normalisation;
             layer i is as wide as the input of level i - 1.
-        first_bias: scale of alternating constants added to the initial biases of
-            layer 0; 0 draws them as PyTorch does.
     """
 
     channels: tuple[int, ...]
-    first_bias: float = 0.0
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
@@ -43,10 +29,7 @@ class ConditionEncoder(nn.Module):
         layers = []
         for i, width in enumerate(widths):
             half: dict[str, int | Padding] = {"kernel": 4, "stride": 2, "padding": same(1)} if i >= 2 else {}
-            layer = convolution(widths[i - 1] if i else 3, width, dtype=self.dtype, **half)
-            if i == 0 and self.first_bias:
-                layer = layer.copy(bias_init=alternating_bias(layer.bias_init, self.first_bias))
-            layers.append(layer)
+            layers.append(convolution(widths[i - 1] if i else 3, width, dtype=self.dtype, **half))
         self.layers = layers
 
     def __call__(self, visible: Images) -> Pyramid:

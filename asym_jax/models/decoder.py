@@ -25,7 +25,6 @@ class Decoder(nn.Module):
         layers_per_block: residual blocks per level, less one.
         conditional: whether the parameters of the condition encoder exist.
         blend: "add" (published) or "concatenate" (the paper's ablation).
-        condition_bias: see `ConditionEncoder.first_bias`.
     """
 
     channels: tuple[int, ...]
@@ -34,7 +33,6 @@ class Decoder(nn.Module):
     norm_groups: int
     conditional: bool = False
     blend: Literal["add", "concatenate"] = "add"
-    condition_bias: float = 0.0
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
@@ -50,7 +48,7 @@ class Decoder(nn.Module):
         self.conv_norm_out = group_norm(self.norm_groups, dtype=self.dtype)
         self.conv_out = convolution(self.channels[0], 3, dtype=self.dtype)
         if self.conditional:
-            self.condition_encoder = ConditionEncoder(self.channels, self.condition_bias, self.dtype)
+            self.condition_encoder = ConditionEncoder(self.channels, self.dtype)
             if self.blend == "concatenate":
                 self.condition_blends = [ConcatenationBlend(width, self.dtype) for width in widths]
 

@@ -121,7 +121,6 @@ def asymmetric(config: ModelConfig, vae: AutoencoderKL) -> AsymmetricAutoencoder
         scaling_factor=vae.scaling_factor,
         sample_size=vae.sample_size,
         blend=config.blend,
-        condition_bias=config.condition_bias,
         dtype=vae.dtype,
     )
 

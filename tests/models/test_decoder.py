@@ -153,14 +153,6 @@ def test_bfloat16_stays_inside(example):
     assert {leaf.dtype for leaf in jax.tree.leaves((output, variables))} == {jnp.dtype("float32")}
 
 
-def test_condition_bias_shifts_the_first_biases_only():
-    visible = jnp.zeros((1, 8, 8, 3))
-    plain, shifted = (ConditionEncoder((8, 8), bias).init(jax.random.key(0, impl="rbg"), visible)["params"] for bias in (0.0, 0.5))
-    difference = jax.tree.map(lambda a, b: b - a, plain, shifted)
-    np.testing.assert_allclose(difference["layers_0"].pop("bias"), [0.5, -0.5] * 4, atol=1e-6)
-    assert not any(np.any(leaf) for leaf in jax.tree.leaves(difference))
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
