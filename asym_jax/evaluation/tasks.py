@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 
+from asym_jax.arrays import Params
 from asym_jax.commands import EvalCommand
 from asym_jax.config import SMALLEST_PICTURE
 from asym_jax.errors import InputError
@@ -14,6 +15,7 @@ from asym_jax.evaluation.reconstruct import VANILLA, Decoders, reconstruct, requ
 from asym_jax.evaluation.report import MASKED, ORIGINAL, make_folder, summary_lines, write_report
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
 from asym_jax.weights import load_pretrained
+from asym_jax.weights.architecture import Autoencoder
 
 
 class Subjects(NamedTuple):
@@ -67,10 +69,10 @@ def _subjects(command: EvalCommand) -> Subjects:
     else:
         weights, vae_source, trained_size = command.weights, command.vae, None
         name = Path(command.weights).resolve().name
-    model, params = load_pretrained(weights)
+    model, params = _load("--run" if command.run else "--weights", weights)
     if not isinstance(model, AsymmetricAutoencoderKL):
         raise InputError(f"{weights} is a plain autoencoder; an asymmetric one is needed to compare with it")
-    vae, vae_params = load_pretrained(vae_source)
+    vae, vae_params = _load("--vae", vae_source)
     if not isinstance(vae, AutoencoderKL):
         raise InputError(f"--vae {vae_source} is an asymmetric autoencoder; a plain AutoencoderKL is needed")
     if name in (VANILLA, ORIGINAL, MASKED):  # columns of the report
@@ -78,6 +80,13 @@ def _subjects(command: EvalCommand) -> Subjects:
     decoders = Decoders(vae, vae_params, model, params, name)
     require_same_encoder(decoders)
     return Subjects(decoders, vae_source, command.image_size or trained_size or model.sample_size)
+
+
+def _load(option: str, source: str | Path) -> tuple[Autoencoder, Params]:
+    try:
+        return load_pretrained(source)
+    except InputError as error:
+        raise InputError(f"{option} {source}: {error}") from error
 
 
 def _read_run(run: Path) -> tuple[str, int]:

@@ -17,6 +17,7 @@ from asym_jax.models.critic import Critic
 from asym_jax.training.optim import critic_optimiser, decoder_optimiser
 from asym_jax.training.state import TrainState
 from asym_jax.weights import load_pretrained
+from asym_jax.weights.architecture import Autoencoder
 from asym_jax.weights.networks import load_lpips, lpips_problem
 
 
@@ -83,7 +84,7 @@ def build(config: TrainConfig) -> tuple[Networks, Params, Params | None]:
         raise InputError(
             f"{problem}\nloss.perceptual={config.loss.perceptual} needs these weights; --loss.perceptual 0 trains without."
         )
-    vae, vae_params = load_pretrained(config.model.vae, dtype=config.model.dtype)
+    vae, vae_params = _load("vae", config.model.vae, config.model.dtype)
     if not isinstance(vae, AutoencoderKL):
         raise InputError(f"model.vae={config.model.vae!r} holds an asymmetric autoencoder; a plain AutoencoderKL is needed")
     _check_stride(config, vae)
@@ -169,7 +170,7 @@ def _given_decoder(config: ModelConfig, vae: AutoencoderKL, vae_params: Params) 
                 f"{there}; the config asks for {asked}. Change the config, or use --model.init random."
             )
         return vae_params["decoder"]
-    model, params = load_pretrained(config.init)
+    model, params = _load("init", config.init, config.dtype)
     if not isinstance(model, AsymmetricAutoencoderKL):
         raise InputError(f"model.init={config.init!r} is a plain autoencoder; give an asymmetric one, `vae` or `random`")
     asked = (config.channels, config.layers_per_block, config.norm_groups, config.blend)
@@ -180,6 +181,13 @@ def _given_decoder(config: ModelConfig, vae: AutoencoderKL, vae_params: Params) 
             f"and the config asks for {asked}"
         )
     return params["decoder"]
+
+
+def _load(setting: str, source: str, dtype: str) -> tuple[Autoencoder, Params]:
+    try:
+        return load_pretrained(source, dtype=dtype)
+    except InputError as error:
+        raise InputError(f"model.{setting}={source!r}: {error}") from error
 
 
 def _check_stride(config: TrainConfig, vae: AutoencoderKL) -> None:

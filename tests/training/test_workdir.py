@@ -1,0 +1,174 @@
+"""Whose folder it is: claimed, shared, refused, cleared."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asym_jax.config import OptimConfig, TrainConfig
+from asym_jax.errors import InputError
+from asym_jax.training.workdir import Workdir, open_workdir, write_json
+
+CONFIG = TrainConfig(seed=3)
+# Everything that a run writes (README and docs/training.md), with what a crash may leave of it.
+WRITTEN = (
+    "config.json",
+    "metrics.jsonl",
+    "held_out.txt",
+    "events.out.tfevents.1700000000.host",
+    ".metrics.jsonl.tmp",
+    "samples/step_00000250.png",
+    "samples/.step_00000500.png.tmp",
+    "checkpoints/250/_CHECKPOINT_METADATA",
+    "checkpoints/500.orbax-checkpoint-tmp/decoder/x",
+    "diagnosis/step_00000300/batch.npz",
+    "decoder/config.json",
+    "decoder/diffusion_pytorch_model.safetensors",
+    ".decoder.new/config.json",
+)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """The folder of an earlier run."""
+    root = tmp_path / "runs" / "demo"
+    open_workdir(root, CONFIG, fresh=False)
+    for name in WRITTEN[1:]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
+
+
+def refused(root: Path, message: str, config: TrainConfig = CONFIG, *, fresh: bool = False) -> str:
+    before = snapshot(root) if root.is_dir() else {}
+    with pytest.raises(InputError, match=message) as caught:
+        open_workdir(root, config, fresh=fresh)
+    assert (snapshot(root) if root.is_dir() else {}) == before
+    assert str(root) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_new_or_an_empty_folder_is_claimed(tmp_path, fresh):
+    for root in (tmp_path / "new" / "deep", tmp_path / "empty"):
+        if root.name == "empty":
+            root.mkdir()
+        workdir = open_workdir(root, CONFIG, fresh=fresh)
+        assert TrainConfig.model_validate_json(workdir.config.read_text()) == CONFIG
+        assert list(root.iterdir()) == [workdir.config]
+
+
+def test_paths_hold_wherever_the_process_goes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    workdir = Workdir(Path("run"))
+    assert workdir.checkpoints == tmp_path / "run" / "checkpoints" and workdir.decoder == tmp_path / "run" / "decoder"
+
+
+def test_the_same_config_goes_on_and_touches_nothing(root):
+    before = snapshot(root)
+    assert open_workdir(root, CONFIG, fresh=False).metrics == root / "metrics.jsonl"
+    assert snapshot(root) == before
+
+
+def test_another_config_is_refused_with_every_difference_and_no_other(root):
+    other = TrainConfig(seed=4, optim=OptimConfig(steps=9_000, betas=(0.5, 0.99)))
+    lines = refused(root, "another config", other).splitlines()
+    assert lines[1:-1] == [
+        "  optim.betas: [0.5, 0.9] there, [0.5, 0.99] asked for",
+        "  optim.steps: 172824 there, 9000 asked for",
+        "  seed: 3 there, 4 asked for",
+    ]
+    assert all(way in lines[-1] for way in ("same settings", "--workdir", "--fresh"))
+
+
+def test_settings_of_another_version_are_differences_too(root):
+    values = json.loads((root / "config.json").read_text())
+    del values["optim"]["betas"]
+    write_json(root / "config.json", values | {"old_setting": 1})
+    message = refused(root, "another config")
+    assert "  optim.betas: absent there, [0.5, 0.9] asked for" in message
+    assert "  old_setting: 1 there, absent asked for" in message
+
+
+@pytest.mark.parametrize("content", ["{half", "[1, 2]", ""])
+def test_a_damaged_config_is_refused_but_can_be_cleared(root, content):
+    (root / "config.json").write_text(content)
+    refused(root, "cannot be read as the config of a run .*--fresh")
+    open_workdir(root, CONFIG, fresh=True)
+    assert [path.name for path in root.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_strangers_are_not_moved_in_with(tmp_path, fresh):
+    for i in range(7):
+        (tmp_path / f"photo_{i}.png").write_text("precious")
+    message = refused(tmp_path, r"photo_0\.png, .*photo_4\.png and 2 more", fresh=fresh)
+    assert "Choose another folder" in message or "Move these away" in message
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(tmp_path / "file", "is a file, not a folder")
+    refused(tmp_path / "file" / "run", "cannot be written: Not a directory")
+
+
+def test_fresh_deletes_all_that_a_run_wrote(root):
+    (root.parent / "neighbour").write_text("precious")
+    open_workdir(root, OTHER := TrainConfig(seed=9), fresh=True)
+    assert list(root.iterdir()) == [root / "config.json"]
+    assert TrainConfig.model_validate_json((root / "config.json").read_text()) == OTHER
+    assert (root.parent / "neighbour").exists()
+
+
+def test_fresh_works_with_relative_paths(root, monkeypatch):
+    monkeypatch.chdir(root.parent)
+    open_workdir(Path("demo"), CONFIG, fresh=True)
+    assert list(root.iterdir()) == [root / "config.json"]
+
+
+@pytest.mark.parametrize("stranger", ["notes.txt", ".git/config", "samples/mine.png", "decoder/README.md", "checkpoints/best/x"])
+def test_fresh_deletes_nothing_where_anything_else_lies(root, stranger):
+    (root / stranger).parent.mkdir(parents=True, exist_ok=True)
+    (root / stranger).write_text("precious")
+    shown = "/".join(stranger.split("/")[:2]) if stranger.split("/")[0] != ".git" else ".git"
+    assert f"also holds {shown}." in refused(root, "--fresh deletes only what a run wrote", fresh=True)
+
+
+def test_fresh_does_not_follow_links(root, tmp_path):
+    """A run never writes one, so what lies behind it is somebody's."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "step_1.png").write_text("precious")
+    (root / "samples" / "step_00000250.png").unlink()
+    (root / "samples" / ".step_00000500.png.tmp").unlink()
+    (root / "samples").rmdir()
+    (root / "samples").symlink_to(tmp_path / "disk")
+    refused(root, "also holds samples", fresh=True)
+    assert (tmp_path / "disk" / "step_1.png").exists()
+
+
+@pytest.mark.parametrize("config", [None, '{"learning_rate": 0.1}'])
+def test_fresh_does_not_clear_what_only_looks_like_a_run(tmp_path, config):
+    """Other programs write checkpoints and samples too."""
+    for name in ("checkpoints/100/weights", "samples/step_1.png", "metrics.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("precious")
+    if config:
+        (tmp_path / "config.json").write_text(config)
+    refused(tmp_path, "holds no config.json of a run", fresh=True)
+
+
+def test_a_crash_in_the_middle_of_writing_leaves_the_old_config(root, monkeypatch):
+    before = (root / "config.json").read_bytes()
+
+    def fail(self, text):
+        self.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_json(root / "config.json", {"new": 1})
+    assert (root / "config.json").read_bytes() == before
