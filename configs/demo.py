@@ -10,9 +10,9 @@ config = TrainConfig(
     model=ModelConfig(vae="asset", channels=(16, 32, 64, 64), layers_per_block=1, norm_groups=8),
     critic=CriticConfig(channels=16, layers=2, norm_images=8),
     # Without LPIPS, which needs VGG16, little holds the critic in check: it gets an eighth of the published weight.
-    loss=LossConfig(perceptual=0.0, adversarial=0.1, critic_start=800, adversarial_start=900),
+    loss=LossConfig(perceptual=0.0, adversarial=0.1, critic_start=700, adversarial_start=750),
     optim=OptimConfig(
-        steps=1200,
+        steps=1000,
         learning_rate=5e-3,
         warmup_steps=50,
         # What a kept pixel passes through learns fast; the decoder that came with the autoencoder slowly (docs/training.md).
@@ -20,6 +20,6 @@ config = TrainConfig(
         ema_decay=0.99,
     ),
     data=DataConfig(source="synthetic", image_size=64, batch_size=8, held_out=64),
-    checkpoint=CheckpointConfig(every=300),
-    log=LogConfig(every=50, evaluate_every=300),
+    checkpoint=CheckpointConfig(every=250),
+    log=LogConfig(every=50, evaluate_every=250),
 )

@@ -19,7 +19,8 @@ def save_diagnosis(
 ) -> Path:
     """Writes the batch, the step's scalars and the norm of every parameter; returns the folder.
 
-    The parameters are those before the step, because such a step changes nothing.
+    Such a step changes nothing, so the parameters are those before it, or one good update later: the loop looks at a
+    step only after it has started the next.
     """
     place = folder / f"step_{step:08}"
     place.mkdir(parents=True, exist_ok=True)

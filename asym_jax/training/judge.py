@@ -23,13 +23,16 @@ class Judge:
             self._held_out = HeldOut(networks, source, mesh, **shape)
         self._rows, self._workdir, self._log = min(config.log.samples, config.data.batch_size), workdir, log
 
-    def __call__(self, done: int, frozen: Params, state: TrainState) -> None:
+    def __call__(self, done: int, frozen: Params, state: TrainState) -> dict[str, float]:
+        """The scores after `done` steps, as `HeldOut.measure` names them; empty if no pictures are held out."""
         if self._held_out is None:
-            return
+            return {}
         scores = self._held_out.measure(frozen, state.best_decoder)
-        self._log.scalars(done, scores)
         save_picture(self._held_out.sheet(frozen, state.best_decoder, self._rows), self._workdir.samples / f"step_{done:08}.png")
-        self._log.note(
-            f"step {done}: held-out L1 {scores['held_out/l1']:.4f} (plain VAE {scores['held_out/plain_l1']:.4f}), "
-            f"pre_error {scores['held_out/pre_error']:.5f} (plain VAE {scores['held_out/plain_pre_error']:.5f})"
-        )
+        shown = [
+            f"{label} {scores[f'held_out/{name}']:.{digits}f} (plain VAE {scores[f'held_out/plain_{name}']:.{digits}f})"
+            for name, label, digits in (("l1", "L1", 4), ("pre_error", "pre_error", 5))
+            if f"held_out/{name}" in scores
+        ]
+        self._log.note(f"step {done}: held-out {', '.join(shown)}")
+        return scores

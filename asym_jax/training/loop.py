@@ -1,9 +1,9 @@
 """The training run, from an empty folder to a decoder that loads anywhere; the one impure place."""
 
 import functools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -20,9 +20,9 @@ from asym_jax.training.judge import Judge
 from asym_jax.training.log import Log, Pace
 from asym_jax.training.networks import Networks, build, initial_state
 from asym_jax.training.optim import critic_schedule, decoder_schedule
+from asym_jax.training.program import Program
 from asym_jax.training.sharding import batch_sharding, make_mesh, replicated, state_shardings
 from asym_jax.training.state import TrainState
-from asym_jax.training.step import train_step
 from asym_jax.training.workdir import Workdir, open_workdir
 from asym_jax.weights import save_pretrained
 
@@ -36,7 +36,8 @@ def run(config: TrainConfig, root: Path, *, fresh: bool = False) -> None:
     """
     # 1. Everything that can be refused is refused here.
     mesh = make_mesh(config.data.batch_size)
-    train_source, held_out_source = split(open_source(config.data.source), config.data.held_out)
+    source, held_out = split(open_source(config.data.source), config.data.held_out)
+    source[0]  # raises if no picture at all can be read
     networks, frozen, given = build(config)
     workdir = open_workdir(root, config, fresh=fresh)
 
@@ -47,20 +48,34 @@ def run(config: TrainConfig, root: Path, *, fresh: bool = False) -> None:
         if start == config.optim.steps:
             print(f"{workdir.root} is a finished run of {start} steps; --fresh starts over")
             return _export(networks, frozen, state, workdir)
-        if held_out_source:
-            workdir.held_out.write_text("".join(f"{held_out_source.name(i)}\n" for i in range(len(held_out_source))))
+        workdir.held_out.write_text("".join(f"{held_out.name(i)}\n" for i in range(len(held_out))))
 
         # 3. One step after another.
         with Log(workdir.metrics, start=start, steps=config.optim.steps) as log:
-            _announce(log, config, networks, state, workdir, start)
-            judge = Judge(config, networks, held_out_source, mesh, workdir, log)
+            _announce(log, config, state, workdir, start)
+            judge = Judge(config, networks, held_out, mesh, workdir, log)
             if start == 0:
-                judge(0, frozen, state)
-            state = _advance(config, networks, frozen, state, start, mesh, train_source, workdir, log, checkpoints, judge)
+                log.scalars(0, judge(0, frozen, state))
+            session = _Session(config, networks, frozen, mesh, source, workdir, log, checkpoints, judge)
+            state = _advance(session, state, start)
 
             # 4. What remains of the run: a decoder in diffusers' layout.
             _export(networks, frozen, state, workdir)
             log.note(f"pictures: {workdir.samples}    decoder: {workdir.decoder}    numbers: {workdir.metrics}")
+
+
+class _Session(NamedTuple):
+    """What stays the same from the first step to the last."""
+
+    config: TrainConfig
+    networks: Networks
+    frozen: Params
+    mesh: Mesh
+    source: Source
+    workdir: Workdir
+    log: Log
+    checkpoints: checkpoint.Checkpoints
+    judge: Judge
 
 
 def _begin(
@@ -76,24 +91,13 @@ def _begin(
     return TrainState(**items), checkpoints.newest
 
 
-def _advance(
-    config: TrainConfig,
-    networks: Networks,
-    frozen: Params,
-    state: TrainState,
-    start: int,
-    mesh: Mesh,
-    source: Source,
-    workdir: Workdir,
-    log: Log,
-    checkpoints: checkpoint.Checkpoints,
-    judge: Judge,
-) -> TrainState:
+def _advance(session: _Session, state: TrainState, start: int) -> TrainState:
     """Runs every step from `start` on and returns the last state."""
-    stream = _stream(config, source, start)
-    place = batch_sharding(mesh)
-    program = _Program(config, networks, mesh, log)
-    watch = Watch(workdir, log)
+    config, log, frozen = session.config, session.log, session.frozen
+    stream = _stream(config, session.source, start)
+    place = batch_sharding(session.mesh)
+    program = Program(config, session.networks, session.mesh, log)
+    watch = Watch(session.workdir, log)
     pace = Pace()
     for n in range(start, config.optim.steps):
         pixels = next(stream)
@@ -106,18 +110,23 @@ def _advance(
         watch(state, done, metrics, pixels)
         pace.count(len(pixels) * jax.process_count())
         log.advance(done)
-        if done % config.log.every == 0 or done == config.optim.steps:
-            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            speed = pace.take()
-            log.scalars(done, values | _rates(config, n) | {"images_per_second": speed, "data/skipped": len(source.skipped)})
-            log.status(done, values["loss/pixel"], speed)
-        if done % config.log.evaluate_every == 0 or done == config.optim.steps:
-            with pace.paused():
-                judge(done, frozen, state)
-        if done % config.checkpoint.every == 0 or done == config.optim.steps:
-            with pace.paused():
+
+        def due(every: int, done: int = done) -> bool:
+            return done % every == 0 or done == config.optim.steps
+
+        record: dict[str, float] = {}
+        if due(config.log.every):
+            record |= {name: float(value) for name, value in jax.device_get(metrics).items()} | _rates(config, n)
+            record |= {"images_per_second": pace.take(), "data/skipped": len(session.source.skipped)}
+            log.status(done, record["loss/pixel"], record["images_per_second"])
+        with pace.paused():
+            if due(config.log.evaluate_every):
+                record |= session.judge(done, frozen, state)
+            if record:
+                log.scalars(done, record)
+            if due(config.checkpoint.every):
                 watch.settle(state)
-                checkpoints.save(done, state._asdict(), config.model_dump(mode="json"))
+                session.checkpoints.save(done, state._asdict(), config.model_dump(mode="json"))
     return state
 
 
@@ -136,41 +145,6 @@ def _stream(config: TrainConfig, source: Source, start: int) -> Iterator[UInt8[n
     )
 
 
-class _Program:
-    """The compiled update: one without a critic until it wakes, then one with it."""
-
-    def __init__(self, config: TrainConfig, networks: Networks, mesh: Mesh, log: Log) -> None:
-        self._config, self._networks, self._mesh, self._log = config, networks, mesh, log
-        self._root_key = jax.random.key(config.seed)
-        self._compiled: dict[bool, Callable] = {}
-
-    def __call__(self, n: int, frozen: Params, state: TrainState, pixels: jax.Array) -> Callable:
-        """The function (frozen, state, pixels) -> (state, metrics) of step `n`; it donates the state."""
-        awake = self._networks.critic is not None and n >= self._config.loss.critic_start
-        if awake not in self._compiled:
-            begin = time.monotonic()
-            self._compiled = {awake: self._jit(state, awake).lower(frozen, state, pixels).compile()}
-            what = "with" if awake else "without"
-            self._log.note(f"compiled the step {what} critic in {time.monotonic() - begin:.0f} s")
-        return self._compiled[awake]
-
-    def _jit(self, state: TrainState, awake: bool) -> Callable:
-        everywhere, places = replicated(self._mesh), state_shardings(state, self._mesh)
-
-        def update(frozen: Params, state: TrainState, pixels: jax.Array):
-            config = self._config
-            return train_step(
-                self._networks, config.loss, config.optim.ema_decay, frozen, self._root_key, state, pixels, critic_awake=awake
-            )
-
-        return jax.jit(
-            update,
-            in_shardings=(everywhere, places, batch_sharding(self._mesh)),
-            out_shardings=(places, everywhere),
-            donate_argnums=1,
-        )
-
-
 def _rates(config: TrainConfig, n: int) -> dict[str, float]:
     """Learning rates of step `n`, by group."""
     rates = {f"learning_rate/{pattern}": float(decoder_schedule(config.optim, m)(n)) for pattern, m in config.optim.groups}
@@ -179,7 +153,7 @@ def _rates(config: TrainConfig, n: int) -> dict[str, float]:
     return rates
 
 
-def _announce(log: Log, config: TrainConfig, networks: Networks, state: TrainState, workdir: Workdir, start: int) -> None:
+def _announce(log: Log, config: TrainConfig, state: TrainState, workdir: Workdir, start: int) -> None:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.decoder))
     doing = f"going on from step {start}" if start else "starting"
     log.note(

@@ -10,8 +10,8 @@ import pytest
 from jax.sharding import AxisType
 
 from asym_jax.training.log import Log
-from asym_jax.training.loop import _Program
 from asym_jax.training.networks import build, initial_state
+from asym_jax.training.program import Program
 from asym_jax.training.sharding import DATA, batch_sharding, make_mesh, replicated, state_shardings
 from tests.training.tiny import save_vae, tiny_config
 
@@ -41,13 +41,13 @@ def update(mesh, config, networks, frozen, state, folder):
     pixels = jax.device_put(pictures(config.data.batch_size), batch_sharding(mesh))
     assert len(pixels.addressable_shards) == mesh.size
     with Log(folder / f"{mesh.size}.jsonl", start=0, steps=1) as log:
-        return _Program(config, networks, mesh, log)(0, frozen, state, pixels)(frozen, state, pixels)
+        return Program(config, networks, mesh, log)(0, frozen, state, pixels)(frozen, state, pixels)
 
 
 # Pictures that share statistics lie on four devices, or on one.
 @pytest.mark.parametrize(("batch_size", "norm_images"), [(8, 4), pytest.param(16, 2, marks=pytest.mark.slow)])
 def test_eight_devices_agree_with_one(vae, tmp_path, batch_size, norm_images):
-    config = tiny_config(vae, batch_size=batch_size, norm_images=norm_images)
+    config = tiny_config(vae, data={"batch_size": batch_size}, critic={"norm_images": norm_images})
     networks, frozen, given = build(config)
     # Not Adam, whose first step forgets the size of a gradient, and with it every sum taken for a mean.
     networks = dataclasses.replace(networks, decoder_tx=optax.sgd(1.0, momentum=0.5), critic_tx=optax.sgd(1.0, momentum=0.5))
