@@ -112,7 +112,7 @@ def open_source(spec: str) -> Source:
         return SyntheticSource()
     if kind == "folder" and place:
         try:
-            folder = Path(place).expanduser()
+            folder = Path(place).expanduser().absolute()
         except RuntimeError as error:  # ~somebody without a home
             raise InputError(f"data source {spec!r}: {error}") from error
         return FolderSource(list_pictures(folder))

@@ -58,7 +58,8 @@ def summary_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The table for a terminal."""
     lines = []
     for row in rows:
-        cells = [f"{name} {_cell(row, name)}" for name in COLUMNS if name != "images"]
+        units = {"pre_error": "e-5", "psnr": " dB"}
+        cells = [f"{name} {_cell(row, name)}{units.get(name, '')}" for name in COLUMNS if name != "images"]
         lines.append(f"{row['decoder']:>12}  {row['images']} pictures  " + "  ".join(cells))
     return lines
 

@@ -9,7 +9,6 @@ from jaxtyping import UInt8
 
 from asym_jax.arrays import Params
 from asym_jax.errors import Diverged
-from asym_jax.training.log import Log
 from asym_jax.training.state import TrainState
 from asym_jax.training.workdir import Workdir, write_json
 
@@ -48,8 +47,8 @@ def _norms(params: Params) -> dict[str, str]:
 class Watch:
     """Stops the run at the first step that is not finite."""
 
-    def __init__(self, workdir: Workdir, log: Log) -> None:
-        self._workdir, self._log = workdir, log
+    def __init__(self, workdir: Workdir) -> None:
+        self._workdir = workdir
         self._last: tuple | None = None
 
     def __call__(self, state: TrainState, done: int, metrics: dict, pixels: np.ndarray) -> None:
@@ -65,7 +64,6 @@ class Watch:
         if metrics["finite"] == 1:
             return
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        self._log.scalars(done, values)
         place = save_diagnosis(self._workdir.diagnosis, done, values, pixels, state)
         raise Diverged(
             f"step {done}: the loss or its gradients are not finite (loss/total = {values['loss/total']}, "

@@ -97,7 +97,7 @@ def _advance(session: _Session, state: TrainState, start: int) -> TrainState:
     stream = _stream(config, session.source, start)
     place = batch_sharding(session.mesh)
     program = Program(config, session.networks, session.mesh, log)
-    watch = Watch(session.workdir, log)
+    watch = Watch(session.workdir)
     pace = Pace()
     for n in range(start, config.optim.steps):
         pixels = next(stream)

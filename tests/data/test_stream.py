@@ -15,6 +15,7 @@ class Numbers:
 
     def __init__(self, length: int) -> None:
         self.length = length
+        self.skipped: dict[str, str] = {}
 
     def __len__(self) -> int:
         return self.length

@@ -114,7 +114,7 @@ def test_pictures_lie_beside_the_page(tmp_path, pairs):
 
 def test_the_terminal_gets_one_line_per_decoder():
     vanilla, ours = summary_lines(result().rows)
-    assert " ".join(vanilla.split()) == "vanilla 3 pictures pre_error 1082.8 psnr 24.99 ssim 0.7123 lpips 0.1375"
+    assert " ".join(vanilla.split()) == "vanilla 3 pictures pre_error 1082.8e-5 psnr 24.99 dB ssim 0.7123 lpips 0.1375"
     assert "psnr -" in ours
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,7 +41,7 @@ def decoder(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (root / "decoder").iterdir()}
 
 
-def wait_for(path: Path, seconds: float = 300, alive=lambda: True) -> None:
+def wait_for(path: Path, *, seconds: float = 300, alive: Callable[[], bool] = lambda: True) -> None:
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert alive() and time.monotonic() < deadline, f"{path} did not appear"
@@ -138,8 +139,10 @@ def test_a_killed_process_goes_on_when_started_again(vae, tmp_path):
     whole, killed, preset = tmp_path / "whole", tmp_path / "killed", tmp_path / "preset.py"
     assert train(config, whole, preset).wait() == 0
     process = train(config, killed, preset)
-    wait_for(killed / "checkpoints" / "20", alive=lambda: process.poll() is None)
-    process.kill()
+    try:
+        wait_for(killed / "checkpoints" / "20", alive=lambda: process.poll() is None)
+    finally:
+        process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not (killed / "decoder").exists()
     assert train(config, killed, preset).wait() == 0
