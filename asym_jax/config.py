@@ -140,7 +140,7 @@ class DataConfig(Strict):
     """Pictures, crops and holes."""
 
     source: str = "synthetic"
-    """`synthetic` or `folder:DIR`."""
+    """`synthetic`, `folder:DIR`, or `folder:LIST.txt` with one path per line."""
     image_size: PositiveInt = 256
     """Side of the square training crops, in pixels."""
     batch_size: PositiveInt = 80

@@ -1,7 +1,7 @@
 """Minutes on a laptop's CPU, nothing to download: a small decoder learns to keep what its autoencoder blurs.
 
-    python train.py --config demo
-    python train.py --config demo --data.source folder:/path/to/pictures --data.held-out 100
+python train.py --config demo
+python train.py --config demo --data.source folder:/path/to/pictures --data.held-out 100
 """
 
 from asym_jax.config import CheckpointConfig, CriticConfig, DataConfig, LogConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig

@@ -89,7 +89,7 @@ def _problem(files: Sequence[NetworkFile]) -> str | None:
     if not missing:
         return None
     described = "; ".join(f"{file.name} from {file.url} ({file.bytes:,} bytes, SHA-256 {file.sha256})" for file in missing)
-    return f"{weights_folder()} lacks weights (ASYM_JAX_WEIGHTS names another folder); put there: {described}"
+    return f"{weights_folder()} lacks weights (set ASYM_JAX_WEIGHTS to use another folder); put there: {described}"
 
 
 def _verify(file: NetworkFile) -> None:

@@ -121,7 +121,9 @@ def train(config: TrainConfig, root: Path, preset: Path) -> subprocess.Popen:
     """Starts `python train.py` on one device."""
     preset.write_text(f"from asym_jax.config import TrainConfig\n\nconfig = TrainConfig(**{config.model_dump()!r})\n")
     command = [sys.executable, "train.py", "--config", str(preset), "--workdir", str(root)]
-    return subprocess.Popen(command, cwd=REPOSITORY, env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"})
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    )
 
 
 @pytest.mark.slow
