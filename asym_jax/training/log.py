@@ -25,8 +25,7 @@ class Log:
         self._file = metrics.open("a", buffering=1)
         # TensorBoard hides what earlier files hold from `purge_step` on; step `start` itself is not written again.
         self._board = SummaryWriter(str(metrics.parent), purge_step=start + 1 if start else 0, flush_secs=10)
-        self._start, self._steps = start, steps
-        self._begin = time.monotonic()
+        self._steps = steps
         self._progress = Progress(
             TextColumn("[bold]step"),
             MofNCompleteColumn(),
@@ -66,18 +65,14 @@ class Log:
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
-    def status(self, step: int, loss: float, images_per_second: float) -> None:
-        """Shows loss and speed on the progress line."""
+    def status(self, step: int, loss: float, images_per_second: float, batch_size: int) -> None:
+        """Shows loss, speed and (at that speed) the time left on the progress line."""
         status = f"loss {loss:.4f}  {images_per_second:.1f} images/s"
         self._progress.update(self._task, completed=step, status=status)
         if not self.console.is_terminal:
-            self.note(f"step {step}/{self._steps}  {status}  {self._left(step)} left")
-
-    def _left(self, step: int) -> str:
-        """Time left at the mean pace of this session, evaluation included."""
-        pace = (time.monotonic() - self._begin) / max(step - self._start, 1)
-        seconds = round(pace * (self._steps - step))
-        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+            seconds = round((self._steps - step) * batch_size / images_per_second)
+            left = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+            self.note(f"step {step}/{self._steps}  {status}  {left} left")
 
 
 def _drop_what_comes_again(metrics: Path, start: int) -> None:

@@ -118,7 +118,7 @@ def _advance(session: _Session, state: TrainState, start: int) -> TrainState:
         if due(config.log.every):
             record |= {name: float(value) for name, value in jax.device_get(metrics).items()} | _rates(config, n)
             record |= {"images_per_second": pace.take(), "data/skipped": len(session.source.skipped)}
-            log.status(done, record["loss/pixel"], record["images_per_second"])
+            log.status(done, record["loss/pixel"], record["images_per_second"], config.data.batch_size)
         with pace.paused():
             if due(config.log.evaluate_every):
                 record |= session.judge(done, frozen, state)

@@ -71,16 +71,17 @@ def test_without_a_terminal_each_logged_step_is_a_plain_line(tmp_path):
     with Log(tmp_path / "metrics.jsonl", start=4, steps=10, console=console) as log:
         log.note("a note with [brackets] that is longer than the console is wide")
         log.advance(5)
-        log.status(6, 0.12345, 7.89)
+        log.status(6, 0.12345, 7.89, batch_size=800)
     noted, status = console.file.getvalue().splitlines()
     assert noted == "a note with [brackets] that is longer than the console is wide"
-    assert status.startswith("step 6/10  loss 0.1235  7.9 images/s  0:00:0") and status.endswith(" left")
+    # 4 steps of 800 pictures are left: 3200 / 7.89 = 405.6 seconds.
+    assert status == "step 6/10  loss 0.1235  7.9 images/s  0:06:46 left"
 
 
 def test_a_terminal_gets_one_line_that_moves(tmp_path):
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None, highlight=False)
     with Log(tmp_path / "metrics.jsonl", start=0, steps=10, console=console) as log:
-        log.status(6, 0.12345, 7.89)
+        log.status(6, 0.12345, 7.89, batch_size=800)
     shown = console.file.getvalue()
     assert "6/10" in shown and "loss 0.1235  7.9 images/s" in shown
     assert "step 6/10" not in shown  # no line of its own
