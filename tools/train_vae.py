@@ -14,6 +14,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -23,8 +24,9 @@ import optax
 import tyro
 from PIL import Image
 
+from asym_jax.arrays import Images, NewFeatures, Params, PRNGKey, Scalar
 from asym_jax.data.crops import centre_crop
-from asym_jax.data.sources import open_source, split
+from asym_jax.data.sources import Source, open_source, split
 from asym_jax.data.stream import batches
 from asym_jax.models.autoencoder import AutoencoderKL
 from asym_jax.weights import save_pretrained
@@ -57,7 +59,7 @@ def to_floats(pixels: np.ndarray) -> jax.Array:
     return jnp.asarray(pixels, jnp.float32) / 127.5 - 1
 
 
-def mixed_batches(settings: Settings):
+def mixed_batches(settings: Settings) -> Iterator[np.ndarray]:
     """Yields uint8 batches, three photos to one synthetic scene."""
     photos, _ = split(open_source(f"folder:{settings.photos}"), settings.held_out)
     scenes = settings.batch_size // 4
@@ -70,7 +72,7 @@ def mixed_batches(settings: Settings):
         yield np.concatenate(pair)
 
 
-def objective(params, key, images, kl_weight):
+def objective(params: Params, key: PRNGKey, images: Images, kl_weight: float) -> tuple[Scalar, Scalar]:
     """Mean squared error plus a weak pull of the posterior to a unit Gaussian."""
     posterior = MODEL.apply({"params": params}, images, method="encode")
     decoded = MODEL.apply({"params": params}, posterior.sample(key), method="decode")
@@ -79,7 +81,7 @@ def objective(params, key, images, kl_weight):
     return error + kl_weight * jnp.sum(kl) / images.shape[0], error
 
 
-def train(settings: Settings):
+def train(settings: Settings) -> Params:
     """Returns the averaged parameters."""
     schedule = optax.warmup_cosine_decay_schedule(0.0, settings.learning_rate, 100, settings.steps, 1e-5)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))
@@ -106,7 +108,7 @@ def train(settings: Settings):
     return average
 
 
-def almost_linear(params):
+def almost_linear(params: Params) -> Params:
     """Initial values that pass the picture through: variance is kept, residual branches are faint, latents almost certain.
 
     Group normalisation hides brightness and contrast from the residual branches;
@@ -129,12 +131,12 @@ def almost_linear(params):
     return params
 
 
-def calm(params, images):
+def calm(params: Params, images: Images) -> Params:
     """The same decoder, but with features of RMS `FEATURE_RMS` where its last normalisation reads them.
 
     Every residual branch of the decoder starts with a normalisation, so scaling all
     that is added to its feature stream (first convolution, ends of branches, biases on
-    the way) scales the stream and changes no picture. Unchecked, `almost_linear`
+    the way) scales the stream and hardly changes a picture (the normalisations' epsilon does not scale). Unchecked, `almost_linear`
     leads to features fifty times larger than those of a fresh condition encoder,
     which then vanish in the normalisation of the blended map, and copying is hardly learnt.
     """
@@ -151,7 +153,7 @@ def calm(params, images):
     return params | {"decoder": jax.tree_util.tree_map_with_path(scale, decoder)}
 
 
-def _last_features(model, images):
+def _last_features(model: AutoencoderKL, images: Images) -> NewFeatures:
     """What the decoder's last normalisation receives."""
     decoder = model.decoder
     features = decoder.mid_block(decoder.conv_in(model.post_quant_conv(model.encode(images).mean)))
@@ -160,12 +162,12 @@ def _last_features(model, images):
     return features
 
 
-def psnr(squared_error) -> float:
+def psnr(squared_error: float | Scalar) -> float:
     """PSNR in dB of a mean squared error between pictures in [-1, 1]."""
     return float(10 * np.log10(4 / squared_error))
 
 
-def grade(params, source, size: int = 128) -> dict[str, float]:
+def grade(params: Params, source: Source, size: int = 128) -> dict[str, float]:
     """Mean PSNR (clipped, 8-bit pictures) at `size` pixels, of the autoencoder and of 8x area shrinking plus bicubic enlarging."""
     decode = jax.jit(lambda images: MODEL.apply({"params": params}, images))
     ours, bicubic = [], []
