@@ -58,7 +58,9 @@ class Log:
         self._progress.update(self._task, completed=step)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Records one step: a JSON object with `step`, and a TensorBoard point for each value."""
+        """Records one step: a JSON object with `step`, and a TensorBoard point for each value. Without values, nothing."""
+        if not values:
+            return
         # JSON has no NaN; a non-finite value becomes null, and TensorBoard shows it as it is.
         record = {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps({"step": step, **record}) + "\n")

@@ -122,8 +122,7 @@ def _advance(session: _Session, state: TrainState, start: int) -> TrainState:
         with pace.paused():
             if due(config.log.evaluate_every):
                 record |= session.judge(done, frozen, state)
-            if record:
-                log.scalars(done, record)
+            log.scalars(done, record)
             if due(config.checkpoint.every):
                 watch.settle(state)
                 session.checkpoints.save(done, state._asdict(), config.model_dump(mode="json"))

@@ -53,8 +53,8 @@ def test_a_whole_last_line_without_its_end_is_kept(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}')
     with Log(path, start=2, steps=10) as log:
-        log.scalars(3, {})
-    assert records(path) == [{"step": 1}, {"step": 2}, {"step": 3}]
+        log.scalars(3, {"loss": 0.5})
+    assert records(path) == [{"step": 1}, {"step": 2}, {"step": 3, "loss": 0.5}]
 
 
 def test_a_run_that_starts_anew_writes_everything_again(tmp_path):
