@@ -110,18 +110,30 @@ class AttentionBlock(nn.Module):
 
 
 class MidBlock(nn.Module):
-    """Residual block, attention, residual block, at the lowest resolution."""
+    """Residual block, attention (if any), residual block, at the lowest resolution."""
 
     channels: int
     norm_groups: int
     dtype: DTypeLike = jnp.float32
+    attention: bool = True
 
     def setup(self) -> None:
         self.resnets = [ResnetBlock(self.channels, self.channels, self.norm_groups, self.dtype) for _ in range(2)]
-        self.attentions = [AttentionBlock(self.channels, self.norm_groups, self.dtype)]
+        if self.attention:
+            self.attentions = [AttentionBlock(self.channels, self.norm_groups, self.dtype)]
 
     def __call__(self, features: Features) -> Features:
-        return self.resnets[1](self.attentions[0](self.resnets[0](features)))
+        features = self.resnets[0](features)
+        if self.attention:
+            features = self.attentions[0](features)
+        return self.resnets[1](features)
+
+
+def at_each_level(attention: tuple[bool, ...], levels: int) -> tuple[bool, ...]:
+    """`attention`, or False for every level if it is empty. Raises ValueError if it has another number of levels."""
+    if attention and len(attention) != levels:
+        raise ValueError(f"attention={attention} has {len(attention)} levels, and the widths have {levels}")
+    return attention or (False,) * levels
 
 
 class Downsample(nn.Module):
@@ -154,7 +166,7 @@ class Upsample(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """One level of the encoder: residual blocks, then halving unless it is the last."""
+    """One level of the encoder: residual blocks, each with attention if any, then halving unless it is the last."""
 
     in_channels: int
     channels: int
@@ -162,21 +174,26 @@ class DownBlock(nn.Module):
     norm_groups: int
     downsample: bool
     dtype: DTypeLike = jnp.float32
+    attention: bool = False
 
     def setup(self) -> None:
         widths = [self.in_channels] + [self.channels] * (self.layers - 1)
         self.resnets = [ResnetBlock(width, self.channels, self.norm_groups, self.dtype) for width in widths]
+        if self.attention:
+            self.attentions = [AttentionBlock(self.channels, self.norm_groups, self.dtype) for _ in widths]
         if self.downsample:
             self.downsamplers = [Downsample(self.channels, self.dtype)]
 
     def __call__(self, features: Features) -> NewFeatures:
-        for resnet in self.resnets:
+        for i, resnet in enumerate(self.resnets):
             features = resnet(features)
+            if self.attention:
+                features = self.attentions[i](features)
         return self.downsamplers[0](features) if self.downsample else features
 
 
 class UpBlock(nn.Module):
-    """One level of the decoder: residual blocks, then doubling unless it is the last."""
+    """One level of the decoder: residual blocks, each with attention if any, then doubling unless it is the last."""
 
     in_channels: int
     channels: int
@@ -184,14 +201,19 @@ class UpBlock(nn.Module):
     norm_groups: int
     upsample: bool
     dtype: DTypeLike = jnp.float32
+    attention: bool = False
 
     def setup(self) -> None:
         widths = [self.in_channels] + [self.channels] * (self.layers - 1)
         self.resnets = [ResnetBlock(width, self.channels, self.norm_groups, self.dtype) for width in widths]
+        if self.attention:
+            self.attentions = [AttentionBlock(self.channels, self.norm_groups, self.dtype) for _ in widths]
         if self.upsample:
             self.upsamplers = [Upsample(self.channels, self.dtype)]
 
     def __call__(self, features: Features) -> NewFeatures:
-        for resnet in self.resnets:
+        for i, resnet in enumerate(self.resnets):
             features = resnet(features)
+            if self.attention:
+                features = self.attentions[i](features)
         return self.upsamplers[0](features) if self.upsample else features

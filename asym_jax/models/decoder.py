@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 
 from asym_jax.arrays import Features, Images, Latents, Mask, NewFeatures, Pyramid
 from asym_jax.models.blend import ConcatenationBlend, blend_by_addition, shrink_mask
-from asym_jax.models.blocks import MidBlock, UpBlock, convolution, group_norm
+from asym_jax.models.blocks import MidBlock, UpBlock, at_each_level, convolution, group_norm
 from asym_jax.models.condition import ConditionEncoder
 
 
@@ -25,6 +25,8 @@ class Decoder(nn.Module):
         layers_per_block: residual blocks per level, less one.
         conditional: whether the parameters of the condition encoder exist.
         blend: "add" (published) or "concatenate" (the paper's ablation).
+        attention: which levels have self-attention, in the order of `channels`; empty for none.
+        mid_attention: whether the middle has.
     """
 
     channels: tuple[int, ...]
@@ -33,16 +35,19 @@ class Decoder(nn.Module):
     norm_groups: int
     conditional: bool = False
     blend: Literal["add", "concatenate"] = "add"
+    attention: tuple[bool, ...] = ()
+    mid_attention: bool = True
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         deep_first = self.channels[::-1]
         widths = (deep_first[0], *deep_first)
         last = len(self.channels) - 1
+        attention = at_each_level(self.attention, len(self.channels))[::-1]
         self.conv_in = convolution(self.latent_channels, deep_first[0], dtype=self.dtype)
-        self.mid_block = MidBlock(deep_first[0], self.norm_groups, self.dtype)
+        self.mid_block = MidBlock(deep_first[0], self.norm_groups, self.dtype, self.mid_attention)
         self.up_blocks = [
-            UpBlock(widths[i], widths[i + 1], self.layers_per_block + 1, self.norm_groups, i < last, self.dtype)
+            UpBlock(widths[i], widths[i + 1], self.layers_per_block + 1, self.norm_groups, i < last, self.dtype, attention[i])
             for i in range(len(self.channels))
         ]
         self.conv_norm_out = group_norm(self.norm_groups, dtype=self.dtype)

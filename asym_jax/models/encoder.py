@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from asym_jax.arrays import Images, Latents, PRNGKey
-from asym_jax.models.blocks import DownBlock, MidBlock, convolution, group_norm
+from asym_jax.models.blocks import DownBlock, MidBlock, at_each_level, convolution, group_norm
 
 
 class Posterior(NamedTuple):
@@ -28,31 +28,48 @@ class Posterior(NamedTuple):
         return self.mean + jnp.exp(0.5 * self.logvar) * jax.random.normal(key, self.mean.shape, self.mean.dtype)
 
 
+class Point(NamedTuple):
+    """Latents without any spread, in the place of a `Posterior`: what a VQ-regularised encoder gives before its codebook."""
+
+    mean: Latents
+
+    def sample(self, key: PRNGKey) -> Latents:
+        """The mean, whatever the key."""
+        return self.mean
+
+
 class Encoder(nn.Module):
-    """Maps pictures to moments (mean and log-variance, before `quant_conv`).
+    """Maps pictures to moments (mean and log-variance, before `quant_conv`), or to the latents themselves.
 
     Attributes:
         channels: widths per level, full resolution first; each further level halves the size.
         layers_per_block: residual blocks per level.
+        double_z: whether there is a log-variance, and so twice `latent_channels`.
+        attention: which levels have self-attention, in the order of `channels`; empty for none.
+        mid_attention: whether the middle has.
     """
 
     channels: tuple[int, ...]
     layers_per_block: int
     latent_channels: int
     norm_groups: int
+    double_z: bool = True
+    attention: tuple[bool, ...] = ()
+    mid_attention: bool = True
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         widths = (self.channels[0], *self.channels)
         last = len(self.channels) - 1
+        attention = at_each_level(self.attention, len(self.channels))
         self.conv_in = convolution(3, self.channels[0], dtype=self.dtype)
         self.down_blocks = [
-            DownBlock(widths[i], widths[i + 1], self.layers_per_block, self.norm_groups, i < last, self.dtype)
+            DownBlock(widths[i], widths[i + 1], self.layers_per_block, self.norm_groups, i < last, self.dtype, attention[i])
             for i in range(len(self.channels))
         ]
-        self.mid_block = MidBlock(self.channels[-1], self.norm_groups, self.dtype)
+        self.mid_block = MidBlock(self.channels[-1], self.norm_groups, self.dtype, self.mid_attention)
         self.conv_norm_out = group_norm(self.norm_groups, dtype=self.dtype)
-        self.conv_out = convolution(self.channels[-1], 2 * self.latent_channels, dtype=self.dtype)
+        self.conv_out = convolution(self.channels[-1], (1 + self.double_z) * self.latent_channels, dtype=self.dtype)
 
     def __call__(self, images: Images) -> Float[Array, "b h w c"]:
         features = self.conv_in(images)
