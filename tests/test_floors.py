@@ -36,7 +36,7 @@ HOME_OF = {
     "huggingface_hub": {"weights"},
     "tyro": {"commands"},
     "tensorboardX": {"training"},
-    "rich": {"training"},
+    "rich": {"training", "weights"},
 }
 """Foreign packages that only these parts may import."""
 

@@ -17,31 +17,11 @@ from jaxtyping import Array, Float
 
 from asym_jax.arrays import Params
 from asym_jax.errors import InputError
+from asym_jax.weights.cache import weights_folder
 from asym_jax.weights.convert import Keys, fill
+from asym_jax.weights.published import LPIPS_HEADS, VGG16, PublishedFile, described, fetch_line
 from asym_jax.weights.torch_pickle import read_torch
 
-
-class NetworkFile(NamedTuple):
-    """A published file."""
-
-    name: str
-    url: str
-    bytes: int
-    sha256: str
-
-
-VGG16 = NetworkFile(
-    "vgg16-397923af.pth",
-    "https://download.pytorch.org/models/vgg16-397923af.pth",
-    553_433_881,
-    "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-)
-LPIPS_HEADS = NetworkFile(
-    "vgg.pth",
-    "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/vgg.pth",
-    7_289,
-    "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
-)
 LPIPS = (VGG16, LPIPS_HEADS)
 
 # Position in torchvision's `features` and width of each convolution of VGG16; conv0 sees three channels.
@@ -56,11 +36,6 @@ class LpipsWeights(NamedTuple):
     vgg: Params  # {"conv0": {"kernel", "bias"}, ..., "conv12"}, kernels HWIO
     heads: tuple[Float[Array, " c"], ...]  # non-negative weights of the channels of the five taps
     verified: bool  # whether the files are known to be the published ones
-
-
-def weights_folder() -> Path:
-    """Where the files of fixed networks are looked for."""
-    return Path(os.environ.get("ASYM_JAX_WEIGHTS") or "~/.cache/asym_jax").expanduser()
 
 
 def lpips_problem() -> str | None:
@@ -84,22 +59,27 @@ def load_lpips() -> LpipsWeights:
     return LpipsWeights(_read_vgg(weights_folder() / VGG16.name), _read_heads(weights_folder() / LPIPS_HEADS.name), verified)
 
 
-def _problem(files: Sequence[NetworkFile]) -> str | None:
-    missing = [file for file in files if not (weights_folder() / file.name).is_file()]
+def _problem(files: Sequence[PublishedFile]) -> str | None:
+    folder = weights_folder()
+    missing = [file for file in files if not (folder / file.name).is_file()]
     if not missing:
         return None
-    described = "; ".join(f"{file.name} from {file.url} ({file.bytes:,} bytes, SHA-256 {file.sha256})" for file in missing)
-    return f"{weights_folder()} lacks weights (set ASYM_JAX_WEIGHTS to use another folder); put there: {described}"
+    by_hand = "; ".join(f"{described(file)} as {folder / file.name}" for file in missing)
+    return (
+        f"{folder} lacks weights (ASYM_JAX_WEIGHTS names another folder). Fetch them: `{fetch_line(missing)}`. "
+        f"Or put them there by hand: {by_hand}"
+    )
 
 
-def _verify(file: NetworkFile) -> None:
+def _verify(file: PublishedFile) -> None:
     path = weights_folder() / file.name
     with path.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
     if found != file.sha256:
         raise InputError(
-            f"{path} has SHA-256 {found}, the published file has {file.sha256}; fetch it again from {file.url}, "
-            "or set ASYM_JAX_UNVERIFIED_WEIGHTS=1 to use it and have every result marked as unverified"
+            f"{path} has SHA-256 {found}, the published file has {file.sha256}; fetch it again "
+            f"(`{fetch_line([file])} --force`), or set ASYM_JAX_UNVERIFIED_WEIGHTS=1 to use it "
+            "and have every result marked as unverified"
         )
 
 
@@ -117,11 +97,11 @@ def _read_vgg(path: Path) -> Params:
         for i, (narrow, wide) in enumerate(zip(inputs, VGG_WIDTHS, strict=True))
     }
     # The classifier is not part of LPIPS.
-    tensors = {name: tensor for name, tensor in read_torch(path).items() if not name.startswith("classifier.")}
+    tensors = {name: tensor for name, tensor in read_torch(path).tensors.items() if not name.startswith("classifier.")}
     return fill(expected, tensors, name_of, source=str(path))
 
 
 def _read_heads(path: Path) -> tuple[Float[Array, " c"], ...]:
     expected = {f"lin{i}": jax.ShapeDtypeStruct((1, 1, width, 1), jnp.float32) for i, width in enumerate(HEAD_WIDTHS)}
-    heads = fill(expected, read_torch(path), lambda keys: f"{keys[0]}.model.1.weight", source=str(path))
+    heads = fill(expected, read_torch(path).tensors, lambda keys: f"{keys[0]}.model.1.weight", source=str(path))
     return tuple(heads[f"lin{i}"].reshape(-1) for i in range(len(HEAD_WIDTHS)))

@@ -82,9 +82,12 @@ def test_missing_files_are_described(tmp_path, monkeypatch):
     problem = networks.lpips_problem()
     for part in (str(tmp_path), "vgg16-397923af.pth", "https://download.pytorch.org/", "553,433,881", networks.VGG16.sha256):
         assert part in problem
+    assert "`python -m asym_jax.weights fetch vgg16`" in problem
     assert networks.LPIPS_HEADS.sha256 not in problem  # that one is there
     with pytest.raises(InputError, match="vgg16-397923af.pth"):
         networks.load_lpips()
+    (tmp_path / "vgg.pth").unlink()
+    assert "`python -m asym_jax.weights fetch vgg16 lpips-vgg`" in networks.lpips_problem()
 
 
 def test_another_network_is_refused(pytorch, both_files, tmp_path, monkeypatch):
