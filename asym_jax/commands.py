@@ -135,7 +135,7 @@ def _positive(text: str) -> int:
 
 
 @contextlib.contextmanager
-def report_errors() -> Iterator[None]:
+def report_errors(after_interrupt: str = "the same command goes on from the newest checkpoint") -> Iterator[None]:
     """Ends the program on an error that the user can mend: one message on stderr.
 
     Status 2 for bad input, 1 for a run that diverged, 130 for Ctrl-C.
@@ -149,5 +149,5 @@ def report_errors() -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
+        print(f"\ninterrupted; {after_interrupt}", file=sys.stderr)
         sys.exit(130)

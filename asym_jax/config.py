@@ -49,7 +49,8 @@ class ModelConfig(Strict):
     """The frozen autoencoder, and the decoder that is trained for it."""
 
     vae: str = "stable-diffusion-v1-5/stable-diffusion-v1-5/vae"
-    """The frozen autoencoder: a diffusers folder, a hub id (OWNER/NAME[/SUBFOLDER]), or `asset`, the small one shipped here."""
+    """The frozen autoencoder, with or without a codebook: a folder, file, URL or hub id (OWNER/NAME[/SUBFOLDER][@REVISION]); or
+    `asset`, the small one shipped here."""
     channels: tuple[PositiveInt, ...] = (128, 256, 512, 512)
     """Feature channels of the decoder per level, full resolution first."""
     layers_per_block: PositiveInt = 2
@@ -58,7 +59,8 @@ class ModelConfig(Strict):
     blend: Literal["add", "concatenate"] = "add"
     """Mask-guided blending: the sum of both masked branches, or their concatenation through a 1x1 convolution."""
     init: str = "vae"
-    """The decoder to start from: `vae` (its own, with a fresh condition encoder), `random`, or the folder of an asymmetric one."""
+    """The decoder to start from: `vae` (its own, with a fresh condition encoder), `random`, or an asymmetric autoencoder to
+    fine-tune: a folder, file, URL or hub id, official .ckpt files included."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of encoder, decoder and critic; parameters, normalisation statistics and losses stay float32."""
 

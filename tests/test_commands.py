@@ -14,7 +14,7 @@ from asym_jax.commands import parse_train, report_errors
 from asym_jax.config import TrainConfig
 from asym_jax.training import loop
 from asym_jax.training.workdir import open_workdir
-from asym_jax.weights import pretrained, save_pretrained
+from asym_jax.weights import save_pretrained
 from tests.evaluation.tiny import decoders, noise, random_weights, save_decoders, write
 
 evaluate = importlib.import_module("eval")  # its name is also a builtin's
@@ -46,14 +46,6 @@ def given(tmp_path_factory) -> Path:
     (folder / "texts").mkdir()
     (folder / "texts" / "c.png").write_text("no picture")
     return folder
-
-
-@pytest.fixture(autouse=True, scope="module")
-def traced_once():
-    """Working out which tensors a model has is most of the time here, and the models are always the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretrained, "abstract_params", functools.cache(pretrained.abstract_params))
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -105,20 +97,20 @@ BAD_TRAINING = {
         ["--data.source", "folder:{given}/images", "--data.held-out", "2"],
         ["holding out 2 of 2 pictures leaves none", "lower data.held_out"],
     ),
-    "missing VAE": (["--model.vae", "/nowhere"], ["model.vae='/nowhere': there is no folder /nowhere"]),
+    "missing VAE": (["--model.vae", "/nowhere"], ["model.vae='/nowhere': there is no file or folder /nowhere"]),
     "VAE without weights": (
         ["--model.vae", "{given}/empty"],
-        ["model.vae='{given}/empty': {given}/empty must hold config.json and"],
+        ["model.vae='{given}/empty': {given}/empty must hold diffusion_pytorch_model.safetensors or another"],
     ),
     "asymmetric VAE": (["--model.vae", "{given}/decoder"], ["model.vae='{given}/decoder'", "a plain AutoencoderKL is needed"]),
-    "missing decoder to start from": (["--model.init", "/nowhere"], ["model.init='/nowhere': there is no folder"]),
+    "missing decoder to start from": (["--model.init", "/nowhere"], ["model.init='/nowhere': there is no file or folder"]),
     "plain decoder to start from": (["--model.init", "{given}/vae"], ["model.init='{given}/vae' is a plain autoencoder"]),
     "decoder of other widths": (["--model.init", "{given}/decoder"], ["((8, 12), 1, 4, 'add')", "asks for ((4, 8), 1, 4, 'add')"]),
     "decoder unlike the VAE's": (["--model.channels", "8", "16"], ["((4, 8), 1, 4)", "--model.init random"]),
     "other depth than the VAE": (["--model.channels", "4", "4", "8"], ["model.channels has 3 levels", "has 2"]),
     "missing LPIPS weights": (
         ["--loss.perceptual", "1"],
-        ["no_weights", "vgg16-397923af.pth from https://", "vgg.pth", "--loss.perceptual 0"],
+        ["no_weights", "fetch vgg16 lpips-vgg", "vgg.pth", "--loss.perceptual 0"],
     ),
     "batch that devices cannot share": (["--data.batch-size", "12"], ["data.batch-size=12", "8 devices", "a multiple of 8"]),
     "unknown mask": (["--data.mask", "huge"], ["unknown mask recipe 'huge'", "thick_256"]),
@@ -208,10 +200,10 @@ BAD_EVALUATION = {
     "files that are no pictures": ({"--images": "{given}/texts"}, ["none of 1 pictures can be read", "texts/c.png"]),
     "unknown masks": ({"--masks": "huge"}, ["--masks huge is neither a folder nor one of", "thick_256"]),
     "masks that lack one": ({"--masks": "{given}/texts"}, ["texts has no mask for a.png"]),
-    "missing weights": ({"--weights": "/nowhere"}, ["--weights /nowhere: there is no folder"]),
+    "missing weights": ({"--weights": "/nowhere"}, ["--weights /nowhere: there is no file or folder"]),
     "plain weights": ({"--weights": "{given}/vae"}, ["{given}/vae is a plain autoencoder; an asymmetric one is needed"]),
     "asymmetric VAE": ({"--vae": "{given}/decoder"}, ["--vae {given}/decoder is an asymmetric autoencoder"]),
-    "missing VAE": ({"--vae": "/nowhere"}, ["--vae /nowhere: there is no folder"]),
+    "missing VAE": ({"--vae": "/nowhere"}, ["--vae /nowhere: there is no file or folder"]),
     "VAE with another encoder": ({"--vae": "{given}/other_vae"}, ["decoder was not trained for this VAE", "--vae"]),
     "size that is no multiple": ({"--image-size": "17"}, ["--image-size 17 must be a multiple of 2"]),
     "size that is too small": ({"--image-size": "8"}, ["--image-size 8", "at least 16"]),

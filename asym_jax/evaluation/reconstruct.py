@@ -15,7 +15,8 @@ from asym_jax.evaluation.pairs import Pairs, in_batches
 from asym_jax.losses.lpips import lpips
 from asym_jax.metrics.quantise import quantise
 from asym_jax.metrics.scores import Summary, compare
-from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
+from asym_jax.models.autoencoder import AsymmetricAutoencoder, SymmetricAutoencoder
+from asym_jax.weights.kinship import differing_half
 from asym_jax.weights.networks import load_lpips, lpips_problem
 
 VANILLA = "vanilla"
@@ -24,9 +25,9 @@ VANILLA = "vanilla"
 class Decoders(NamedTuple):
     """Two autoencoders with the same encoder; only their decoders differ."""
 
-    vae: AutoencoderKL
+    vae: SymmetricAutoencoder
     vae_params: Params
-    model: AsymmetricAutoencoderKL
+    model: AsymmetricAutoencoder
     params: Params
     name: str
 
@@ -43,18 +44,13 @@ class Result(NamedTuple):
 
 def require_same_encoder(decoders: Decoders) -> None:
     """Raises InputError unless both halves come from one VAE: else the same latents would not mean the same."""
-    for half in ("encoder", "quant_conv"):
-        ours, theirs = (jax.tree.leaves_with_path(params[half]) for params in (decoders.params, decoders.vae_params))
-        same = len(ours) == len(theirs) and all(
-            path == other and a.shape == b.shape and np.allclose(a, b, rtol=1e-2, atol=1e-3)
-            for (path, a), (other, b) in zip(ours, theirs, strict=False)
-        )
-        if not same:
-            raise InputError(f"{decoders.name} was not trained for this VAE: their {half}s differ. Give the right one with --vae.")
+    part = differing_half(decoders.params, decoders.vae_params)
+    if part:
+        raise InputError(f"{decoders.name} was not trained for this VAE: their {part}s differ. Give the right one with --vae.")
 
 
 def reconstruct(decoders: Decoders, pairs: Pairs, *, batch_size: int, shown: int) -> Result:
-    """Encodes every picture once (mean of the posterior), decodes it twice, and compares 8-bit pictures.
+    """Encodes every picture once (mean of the posterior, if there is one), decodes it twice, and compares 8-bit pictures.
 
     All devices share each batch. LPIPS is left out, with its reason, if its weights are absent.
     """

@@ -13,9 +13,12 @@ from asym_jax.errors import InputError
 from asym_jax.evaluation.pairs import load_pairs
 from asym_jax.evaluation.reconstruct import VANILLA, Decoders, reconstruct, require_same_encoder
 from asym_jax.evaluation.report import MASKED, ORIGINAL, make_folder, summary_lines, write_report
-from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
+from asym_jax.models.autoencoder import AsymmetricAutoencoder, SymmetricAutoencoder
+from asym_jax.models.vq import VQModel
 from asym_jax.weights import load_pretrained
 from asym_jax.weights.architecture import Autoencoder
+
+LATENTS = ("mean of the posterior of the whole picture", "codebook entries nearest to the encoder's output for the whole picture")
 
 
 class Subjects(NamedTuple):
@@ -47,7 +50,7 @@ def run(command: EvalCommand) -> None:
         "images": str(command.images),
         "masks": command.masks,
         "image_size": size,
-        "latents": "mean of the posterior of the whole picture",
+        "latents": LATENTS[isinstance(decoders.vae, VQModel)],
         "quantise": "round",
     }
     write_report(command.out, command.task, settings, pairs, result)
@@ -70,11 +73,11 @@ def _subjects(command: EvalCommand) -> Subjects:
         weights, vae_source, trained_size = command.weights, command.vae, None
         name = Path(command.weights).resolve().name
     model, params = _load("--run" if command.run else "--weights", weights)
-    if not isinstance(model, AsymmetricAutoencoderKL):
+    if not isinstance(model, AsymmetricAutoencoder):
         raise InputError(f"{weights} is a plain autoencoder; an asymmetric one is needed to compare with it")
     vae, vae_params = _load("--vae", vae_source)
-    if not isinstance(vae, AutoencoderKL):
-        raise InputError(f"--vae {vae_source} is an asymmetric autoencoder; a plain AutoencoderKL is needed")
+    if not isinstance(vae, SymmetricAutoencoder):
+        raise InputError(f"--vae {vae_source} is an asymmetric autoencoder; a plain AutoencoderKL is needed, or a VQModel")
     if name in (VANILLA, ORIGINAL, MASKED):  # columns of the report
         name = f"{name} (asymmetric)"
     decoders = Decoders(vae, vae_params, model, params, name)

@@ -16,6 +16,7 @@ from asym_jax.config import TrainConfig
 from asym_jax.data.sources import Source, open_source, split
 from asym_jax.data.stream import batches
 from asym_jax.training.diagnosis import Watch
+from asym_jax.training.export import export
 from asym_jax.training.judge import Judge
 from asym_jax.training.log import Log, Pace
 from asym_jax.training.networks import Networks, build, initial_state
@@ -24,7 +25,6 @@ from asym_jax.training.program import Program
 from asym_jax.training.sharding import batch_sharding, make_mesh, replicated, state_shardings
 from asym_jax.training.state import TrainState
 from asym_jax.training.workdir import Workdir, open_workdir
-from asym_jax.weights import save_pretrained
 
 
 def run(config: TrainConfig, root: Path, *, fresh: bool = False) -> None:
@@ -47,7 +47,7 @@ def run(config: TrainConfig, root: Path, *, fresh: bool = False) -> None:
         frozen = jax.device_put(frozen, replicated(mesh))
         if start == config.optim.steps:
             print(f"{workdir.root} is a finished run of {start} steps; --fresh starts over")
-            return _export(networks, frozen, state, workdir)
+            return export(config, networks, frozen, state, workdir)
         workdir.held_out.write_text("".join(f"{held_out.name(i)}\n" for i in range(len(held_out))))
 
         # 3. One step after another.
@@ -60,7 +60,7 @@ def run(config: TrainConfig, root: Path, *, fresh: bool = False) -> None:
             state = _advance(session, state, start)
 
             # 4. What remains of the run: a decoder in diffusers' layout.
-            _export(networks, frozen, state, workdir)
+            export(config, networks, frozen, state, workdir)
             log.note(f"pictures: {workdir.samples}    decoder: {workdir.decoder}    numbers: {workdir.metrics}")
 
 
@@ -159,8 +159,3 @@ def _announce(log: Log, config: TrainConfig, state: TrainState, workdir: Workdir
         f"{workdir.root}: {doing}; decoder of {parameters:,} parameters, {config.data.batch_size} pictures of "
         f"{config.data.image_size} pixels per step on {jax.device_count()} {jax.devices()[0].platform} device(s)"
     )
-
-
-def _export(networks: Networks, frozen: Params, state: TrainState, workdir: Workdir) -> None:
-    """Writes the averaged decoder with its encoder in diffusers' layout."""
-    save_pretrained(workdir.decoder, networks.model, jax.device_get(networks.whole(frozen, state.best_decoder)))

@@ -12,12 +12,14 @@ from asym_jax.config import ModelConfig, TrainConfig
 from asym_jax.data.masks import MaskRecipe, draw_masks, find_recipe
 from asym_jax.errors import InputError
 from asym_jax.losses.lpips import lpips
-from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
+from asym_jax.models.autoencoder import AsymmetricAutoencoder, AsymmetricAutoencoderKL, SymmetricAutoencoder
 from asym_jax.models.critic import Critic
+from asym_jax.models.vq import AsymmetricVQModel, VQModel
 from asym_jax.training.optim import critic_optimiser, decoder_optimiser
 from asym_jax.training.state import TrainState
 from asym_jax.weights import load_pretrained
 from asym_jax.weights.architecture import Autoencoder
+from asym_jax.weights.kinship import differing_half
 from asym_jax.weights.networks import load_lpips, lpips_problem
 
 
@@ -25,8 +27,8 @@ from asym_jax.weights.networks import load_lpips, lpips_problem
 class Networks:
     """Everything an update is built from but the weights."""
 
-    vae: AutoencoderKL
-    model: AsymmetricAutoencoderKL
+    vae: SymmetricAutoencoder
+    model: AsymmetricAutoencoder
     critic: Critic | None
     recipe: MaskRecipe
     full_mask_probability: float
@@ -41,7 +43,10 @@ class Networks:
         )
 
     def encode(self, frozen: Params, key: PRNGKey, image: Images) -> Latents:
-        """A sample of the posterior of the whole, unmasked picture, as the decoder proper receives it."""
+        """Latents of the whole, unmasked picture, as the decoder proper receives them.
+
+        A sample of the posterior; with a codebook, the entries nearest to the encoder's output, and `key` is not used.
+        """
         vae = {"params": frozen["vae"]}
         latents = self.vae.apply(vae, image, method="encode").sample(key)
         return self.vae.apply(vae, latents, method="decoder_input")
@@ -60,10 +65,10 @@ class Networks:
 
     def whole(self, frozen: Params, decoder: Params) -> Params:
         """The parameters of `model`: the frozen half and a decoder."""
-        return {name: frozen["vae"][name] for name in ("encoder", "quant_conv", "post_quant_conv")} | {"decoder": decoder}
+        return frozen["vae"] | {"decoder": decoder}
 
     def reconstruct(self, frozen: Params, decoder: Params, image: Images, mask: Mask) -> tuple[Images, Images]:
-        """What the plain autoencoder and ours make of the same latents (the mean of the posterior); not clipped."""
+        """What the plain autoencoder and ours make of the same latents (the posterior's mean, if there is one); not clipped."""
         vae = {"params": frozen["vae"]}
         latents = self.vae.apply(vae, image, method="encode").mean
         plain = self.vae.apply(vae, latents, method="decode")
@@ -85,9 +90,11 @@ def build(config: TrainConfig) -> tuple[Networks, Params, Params | None]:
             f"{problem}\nloss.perceptual={config.loss.perceptual} needs these weights; --loss.perceptual 0 trains without."
         )
     vae, vae_params = _load("vae", config.model.vae, config.model.dtype)
-    if not isinstance(vae, AutoencoderKL):
-        raise InputError(f"model.vae={config.model.vae!r} holds an asymmetric autoencoder; a plain AutoencoderKL is needed")
-    _check_stride(config, vae)
+    if not isinstance(vae, SymmetricAutoencoder):
+        raise InputError(
+            f"model.vae={config.model.vae!r} holds an asymmetric autoencoder; a plain AutoencoderKL is needed, or a VQModel"
+        )
+    _check_encoder(config, vae)
     model = asymmetric(config.model, vae)
     given = _given_decoder(config.model, vae, vae_params)
     frozen = {"vae": vae_params}
@@ -110,20 +117,33 @@ def build(config: TrainConfig) -> tuple[Networks, Params, Params | None]:
     return networks, frozen, given
 
 
-def asymmetric(config: ModelConfig, vae: AutoencoderKL) -> AsymmetricAutoencoderKL:
-    """The model to be trained: the encoder of `vae` and a decoder as `config` asks for."""
-    return AsymmetricAutoencoderKL(
-        down_block_out_channels=vae.block_out_channels,
-        layers_per_down_block=vae.layers_per_block,
-        up_block_out_channels=config.channels,
-        layers_per_up_block=config.layers_per_block,
-        latent_channels=vae.latent_channels,
-        norm_num_groups=config.norm_groups,
-        scaling_factor=vae.scaling_factor,
-        sample_size=vae.sample_size,
-        blend=config.blend,
-        dtype=vae.dtype,
-    )
+def asymmetric(config: ModelConfig, vae: SymmetricAutoencoder) -> AsymmetricAutoencoder:
+    """The model to be trained: the encoder of `vae` (and its codebook, if any) and a decoder as `config` asks for.
+
+    The decoder has self-attention where that of `vae` has.
+    """
+    settings = {
+        "down_block_out_channels": vae.block_out_channels,
+        "layers_per_down_block": vae.layers_per_block,
+        "up_block_out_channels": config.channels,
+        "layers_per_up_block": config.layers_per_block,
+        "norm_num_groups": config.norm_groups,
+        "blend": config.blend,
+    }
+    same = [
+        "latent_channels",
+        "scaling_factor",
+        "sample_size",
+        "down_attention",
+        "up_attention",
+        "mid_block_add_attention",
+        "dtype",
+    ]
+    kind = AsymmetricAutoencoderKL
+    if isinstance(vae, VQModel):
+        kind = AsymmetricVQModel
+        same += ["num_vq_embeddings", "vq_embed_dim"]
+    return kind(**settings, **{name: getattr(vae, name) for name in same})
 
 
 def initial_state(config: TrainConfig, networks: Networks, key: PRNGKey, given: Params | None) -> TrainState:
@@ -149,7 +169,7 @@ def initial_state(config: TrainConfig, networks: Networks, key: PRNGKey, given: 
     )
 
 
-def fresh_decoder(model: AsymmetricAutoencoderKL, key: PRNGKey) -> Params:
+def fresh_decoder(model: AsymmetricAutoencoder, key: PRNGKey) -> Params:
     """Newly drawn parameters of the decoder and its condition encoder."""
     side = 2 ** (len(model.up_block_out_channels) - 1)
     latents, image = jnp.zeros((1, 1, 1, model.latent_channels)), jnp.zeros((1, side, side, 3))
@@ -157,7 +177,7 @@ def fresh_decoder(model: AsymmetricAutoencoderKL, key: PRNGKey) -> Params:
     return model.init(key, method=initialise)["params"]["decoder"]
 
 
-def _given_decoder(config: ModelConfig, vae: AutoencoderKL, vae_params: Params) -> Params | None:
+def _given_decoder(config: ModelConfig, vae: SymmetricAutoencoder, vae_params: Params) -> Params | None:
     """The decoder weights that `config.init` names; the VAE's own lack the condition encoder, which stays fresh."""
     if config.init == "random":
         return None
@@ -171,7 +191,7 @@ def _given_decoder(config: ModelConfig, vae: AutoencoderKL, vae_params: Params) 
             )
         return vae_params["decoder"]
     model, params = _load("init", config.init, config.dtype)
-    if not isinstance(model, AsymmetricAutoencoderKL):
+    if not isinstance(model, AsymmetricAutoencoder):
         raise InputError(f"model.init={config.init!r} is a plain autoencoder; give an asymmetric one, `vae` or `random`")
     asked = (config.channels, config.layers_per_block, config.norm_groups, config.blend)
     there = (model.up_block_out_channels, model.layers_per_up_block, model.norm_num_groups, model.blend)
@@ -180,7 +200,20 @@ def _given_decoder(config: ModelConfig, vae: AutoencoderKL, vae_params: Params) 
             f"model.init={config.init!r} has (channels, layers_per_block, norm_groups, blend) = {there}, "
             f"and the config asks for {asked}"
         )
+    needed, there = (_settled_by_vae(autoencoder) for autoencoder in (vae, model))
+    part = differing_half(params, vae_params)
+    if part or needed != there:
+        why = f"their {part}s differ" if part else f"(up_attention, mid_block_add_attention) are {there}, and {needed} there"
+        raise InputError(
+            f"model.init={config.init!r} was trained for another autoencoder than model.vae={config.vae!r}: {why}. "
+            "Give the one that it belongs to"
+        )
     return params["decoder"]
+
+
+def _settled_by_vae(autoencoder: Autoencoder) -> tuple[tuple[bool, ...], bool]:
+    """Settings of the decoder that no config chooses."""
+    return autoencoder.up_attention, autoencoder.mid_block_add_attention
 
 
 def _load(setting: str, source: str, dtype: str) -> tuple[Autoencoder, Params]:
@@ -190,9 +223,15 @@ def _load(setting: str, source: str, dtype: str) -> tuple[Autoencoder, Params]:
         raise InputError(f"model.{setting}={source!r}: {error}") from error
 
 
-def _check_stride(config: TrainConfig, vae: AutoencoderKL) -> None:
+def _check_encoder(config: TrainConfig, vae: SymmetricAutoencoder) -> None:
+    """Raises InputError where one set of settings cannot describe both the encoder of `vae` and the decoder asked for."""
     if len(vae.block_out_channels) != len(config.model.channels):
         raise InputError(
             f"model.channels has {len(config.model.channels)} levels, but the encoder of {config.model.vae!r} "
             f"has {len(vae.block_out_channels)}: both must shrink pictures alike"
+        )
+    if vae.norm_num_groups != config.model.norm_groups:
+        raise InputError(
+            f"model.norm_groups={config.model.norm_groups}, but the encoder of {config.model.vae!r} has {vae.norm_num_groups}: "
+            "diffusers knows one number for both"
         )

@@ -1,78 +1,75 @@
-"""Where an autoencoder's two files are: in a local folder, on the Hugging Face hub, or inside the package."""
+"""Where an autoencoder's files are: in a folder, in one file, on the Hugging Face hub, on remote storage, or in the package."""
 
-import logging
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 from asym_jax.errors import InputError
-from asym_jax.weights.formats import CONFIG, READERS
+from asym_jax.weights import hub, remote
+from asym_jax.weights.file_names import CONFIG, VAE, belongs, choose, lack
 
 ASSET = "asset"
 ASSET_FOLDER = Path(__file__).parents[1] / "assets" / "demo_vae"
 
-HUB_ID = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(/(?P<subfolder>[\w-][\w./-]*))?")
-"""OWNER/NAME[/SUBFOLDER]. Paths that begin with a slash, a dot or a tilde never match."""
-
 
 class Files(NamedTuple):
-    config: Path
-    weights: Path  # its name is a key of READERS
+    """What was found; without config.json, shapes tell the architecture."""
+
+    config: Path | None
+    weights: Path
 
 
-def locate(source: str | Path) -> Files:
-    """Finds (and, from the hub, fetches) config.json and the preferred weight file of `source`.
+def locate(source: str | Path, *, revision: str | None = None, subfolder: str | None = None) -> Files:
+    """Finds (and, from elsewhere, fetches) the weights and, if there is one, the config.json of `source`.
+
+    Args:
+        source: a folder; a file; `asset`; a URL that fsspec knows (`gs://...`);
+            or OWNER/NAME[/SUBFOLDER or /FILE][@REVISION] on the Hugging Face hub.
+        revision: branch, tag or commit on the hub.
+        subfolder: folder within `source`.
 
     Raises:
-        InputError: there is no such folder, it lacks a file, or the hub cannot give them.
+        InputError: there is no such thing, it lacks a file, or it cannot be reached.
     """
+    text = str(source)
     if source == ASSET:
-        return _local(ASSET_FOLDER)
-    folder = Path(os.path.expanduser(source))
-    if folder.exists():
-        return _local(folder)
-    hub_id = HUB_ID.fullmatch(source) if isinstance(source, str) else None
-    if hub_id is None:
-        raise InputError(f"there is no folder {folder} (looked for it in {Path.cwd()})")
-    return _from_hub(source, hub_id["repository"], hub_id["subfolder"])
-
-
-def _local(folder: Path) -> Files:
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; give the folder that holds {CONFIG} and {' or '.join(READERS)}")
-    weights = [folder / name for name in READERS if (folder / name).is_file()]
-    if not (folder / CONFIG).is_file() or not weights:
-        hint = f"; did you mean {folder / 'vae'}?" if (folder / "vae" / CONFIG).is_file() else ""
-        raise InputError(f"{folder} must hold {CONFIG} and {' or '.join(READERS)}, and does not{hint}")
-    return Files(folder / CONFIG, weights[0])
-
-
-def _from_hub(source: str, repository: str, subfolder: str | None) -> Files:
-    reasons: list[str] = []
-    config = _fetch(repository, subfolder, CONFIG, reasons)
-    for name in READERS if config else ():
-        weights = _fetch(repository, subfolder, name, reasons)
-        if weights:
-            return Files(config, weights)
-    raise InputError(
-        f"{source}: there is no such folder in {Path.cwd()}, and the Hugging Face hub did not give the files of the repository "
-        f"{repository} ({'; '.join(reasons)}). Check the name, or give the path of a downloaded folder"
-    )
-
-
-def _fetch(repository: str, subfolder: str | None, name: str, reasons: list[str]) -> Path | None:
-    """The file in the hub's local cache; None, and one more of `reasons`, if it cannot be had."""
-    from huggingface_hub import hf_hub_download  # here, because only this needs it and it is slow to import
-
-    log = logging.getLogger("huggingface_hub")
-    level = log.level
+        _refuse_revision(revision, text)
+        return _in_folder(ASSET_FOLDER / (subfolder or ""))
+    if "://" in text:
+        _refuse_revision(revision, text)
+        return Files(*remote.fetch(f"{text.rstrip('/')}/{subfolder}" if subfolder else text))
+    path = Path(os.path.expanduser(source))
     try:
-        log.setLevel(logging.ERROR)  # without network it warns at length about every attempt
-        return Path(hf_hub_download(repository, name, subfolder=subfolder))
-    except Exception as error:  # no network, no such repository or file, no permission, ...: each has its own class
-        first_line = str(error).strip().partition("\n")[0]
-        reasons.append(f"{f'{subfolder}/' if subfolder else ''}{name}: {type(error).__name__}: {first_line}")
-        return None
-    finally:
-        log.setLevel(level)
+        if path.exists():
+            _refuse_revision(revision, text)
+            path = path / (subfolder or "")
+            return _in_folder(path) if path.is_dir() else _one_file(path)
+    except OSError as error:  # no permission, a name that is too long, ...
+        raise InputError(f"{text[:200]} cannot be looked at: {error.strerror or error}") from error
+    name = hub.parse(source, revision, subfolder) if isinstance(source, str) else None
+    if name is None:
+        raise InputError(f"there is no file or folder {path} (looked for it in {Path.cwd()})")
+    return Files(*hub.fetch(name))
+
+
+def _refuse_revision(revision: str | None, source: str) -> None:
+    if revision:
+        raise InputError(f"revision={revision!r} is for the Hugging Face hub, and {source} is not on it")
+
+
+def _one_file(path: Path) -> Files:
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}")
+    beside = path.with_name(CONFIG)
+    return Files(beside if belongs(path.name, asked_for=True) and beside.is_file() else None, path)
+
+
+def _in_folder(folder: Path) -> Files:
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}")
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    chosen = choose(names)
+    if chosen is None:
+        subfolders = [path.name for path in folder.iterdir() if path.is_dir()]
+        raise InputError(lack(str(folder), names, subfolders, str(folder / VAE)))
+    return Files(folder / CONFIG if CONFIG in names else None, folder / chosen)

@@ -6,11 +6,12 @@ Ours, and theirs:
     encoder/mid_block/attentions_0/query/kernel   encoder.mid_block.attentions.0.to_q.weight
     encoder/conv_norm_out/scale                   encoder.conv_norm_out.weight
     decoder/condition_encoder/layers_0/bias       decoder.condition_encoder.layers.0.bias
+    quantize/embedding/embedding                  quantize.embedding.weight
 """
 
 from asym_jax.arrays import Params
 from asym_jax.errors import InputError
-from asym_jax.weights.convert import Keys, Tensor, Tensors, extract, fill
+from asym_jax.weights.convert import Keys, Tensor, Tensors, extract, fill, to_torch_axes
 
 LISTS = frozenset(("down_blocks", "up_blocks", "resnets", "attentions", "downsamplers", "upsamplers", "layers", "condition_blends"))
 """Modules that are lists: `resnets_0` here is `resnets.0` there."""
@@ -18,10 +19,7 @@ LISTS = frozenset(("down_blocks", "up_blocks", "resnets", "attentions", "downsam
 ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Our names, which are also those of older files of PyTorch diffusers, and today's."""
 
-LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
-
-DEAD = ("decoder.up_layers.", "decoder.condition_encoder.up_layers.")
-"""Beginnings of names that the reference saves but never computes with; they are dropped on reading."""
+LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias"}
 
 
 def torch_name(keys: Keys) -> str:
@@ -37,10 +35,22 @@ def _torch_module(name: str) -> str:
     return ATTENTION.get(name, name)
 
 
-def _todays_name(name: str) -> str:
+def todays_name(name: str) -> str:
+    """The name in PyTorch diffusers of today for one of today or of 2022."""
     for old, new in ATTENTION.items():
         name = name.replace(f".{old}.", f".{new}.")
     return name
+
+
+def from_flax(tensors: Tensors) -> dict[str, Tensor]:
+    """Arrays named as in a Flax file (`decoder/conv_in/kernel`, our layout), as PyTorch diffusers names and lays them out."""
+    turned: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        keys = tuple(name.split("/"))
+        if keys[-1] not in LEAVES:
+            raise InputError(f"{name} is no parameter of an autoencoder: they end in {', '.join(LEAVES)}")
+        turned[torch_name(keys)] = tensor.transpose(to_torch_axes(keys, len(tensor.shape)))
+    return turned
 
 
 def to_torch(params: Params) -> dict[str, Tensor]:
@@ -49,7 +59,7 @@ def to_torch(params: Params) -> dict[str, Tensor]:
 
 
 def from_torch(tensors: Tensors, expected: Params, *, source: str = "the given set of tensors") -> Params:
-    """An autoencoder's parameters from a PyTorch state dict, with today's or the old attention names.
+    """An autoencoder's parameters from a PyTorch state dict with today's names (see `naming.canonical`).
 
     Args:
         expected: the tree of shapes and types to be filled, from `jax.eval_shape`.
@@ -57,13 +67,6 @@ def from_torch(tensors: Tensors, expected: Params, *, source: str = "the given s
 
     Raises:
         InputError: something is missing, left over or of another shape; the
-            message lists the first differences. `DEAD` tensors do not count.
+            message lists the first differences.
     """
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(DEAD):
-            continue
-        if _todays_name(name) in renamed:
-            raise InputError(f"{source} holds {_todays_name(name)} twice, under its old and under its new name")
-        renamed[_todays_name(name)] = tensor
-    return fill(expected, renamed, torch_name, source=source)
+    return fill(expected, tensors, torch_name, source=source)

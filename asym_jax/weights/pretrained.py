@@ -1,52 +1,75 @@
-"""Whole autoencoders from and to folders of PyTorch diffusers."""
+"""Whole autoencoders from and to everybody's files."""
 
-import json
-import shutil
+import os
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from asym_jax.arrays import Params
-from asym_jax.errors import InputError
-from asym_jax.weights.architecture import Autoencoder, abstract_params, config_of, read_config
-from asym_jax.weights.convert import Tensor, check
-from asym_jax.weights.folders import replacing
-from asym_jax.weights.formats import CONFIG, READERS, SAFETENSORS, write_safetensors
-from asym_jax.weights.locate import locate
-from asym_jax.weights.names import from_torch, to_torch, torch_name
+from asym_jax.weights.architecture import Autoencoder, abstract_params
+from asym_jax.weights.card import Card
+from asym_jax.weights.layouts import Layout, write_autoencoder
+from asym_jax.weights.names import from_torch, to_torch
+from asym_jax.weights.opened import open_autoencoder
 
 
-def load_pretrained(source: str | Path, *, dtype: DTypeLike = jnp.float32) -> tuple[Autoencoder, Params]:
+def load_pretrained(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    subfolder: str | None = None,
+    dtype: DTypeLike = jnp.float32,
+    param_dtype: DTypeLike = jnp.float32,
+) -> tuple[Autoencoder, Params]:
     """An autoencoder and its parameters.
 
     Args:
-        source: a folder with config.json and diffusion_pytorch_model.safetensors
-            or .bin; or, if no such folder exists, a hub id OWNER/NAME[/SUBFOLDER];
-            or `asset`, the small autoencoder that comes with this package.
+        source: one of
+
+            - a folder of PyTorch diffusers or of diffusers' Flax (config.json with
+              safetensors, .bin or msgpack, in one file or several with an index);
+            - one file: safetensors, .bin, .ckpt, .pth or .msgpack, under the names
+              of diffusers, Flax, latent diffusion or the official asymmetric
+              decoders; without config.json, the shapes tell the architecture;
+            - OWNER/NAME[/SUBFOLDER or /FILE][@REVISION] on the Hugging Face hub;
+            - a URL that fsspec knows, such as gs://BUCKET/FOLDER;
+            - `asset`, the small autoencoder that comes with this package.
+        revision: branch, tag or commit on the hub.
+        subfolder: folder within `source`.
         dtype: the type that the model computes in.
+        param_dtype: the type of the parameters, whatever the file holds.
 
     Returns:
-        The model, as its config.json describes it (`AutoencoderKL` or
-        `AsymmetricAutoencoderKL`), and its parameters on the default device,
-        float32 whatever the file holds.
+        The model, as config.json or the tensors describe it, and its parameters on
+        the default device. Beside them, no more than a few tensors are in memory
+        at any time.
 
     Raises:
         InputError: files are absent, damaged or name code to run, or the tensors
-            are not exactly those that config.json describes.
+            are not exactly those that the architecture has (see `naming.DROPPED`
+            for those that are left out on purpose).
     """
-    files = locate(source)
-    model = read_config(files.config, dtype=dtype)
-    tensors = READERS[files.weights.name](files.weights)
-    return model, from_torch(tensors, abstract_params(model), source=str(files.weights))
+    opened = open_autoencoder(source, revision=revision, subfolder=subfolder, dtype=dtype)
+    expected = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, param_dtype), abstract_params(opened.model))
+    return opened.model, from_torch(opened.tensors, expected, source=str(opened.path))
 
 
-def save_pretrained(folder: str | Path, model: Autoencoder, params: Params, *, dtype: DTypeLike = jnp.float32) -> None:
-    """Writes config.json and diffusion_pytorch_model.safetensors, all or nothing (see `folders.replacing`).
+def save_pretrained(
+    path: str | Path,
+    model: Autoencoder,
+    params: Params,
+    *,
+    layout: Layout = "diffusers",
+    dtype: DTypeLike | None = None,
+    card: Card | None = None,
+) -> None:
+    """Writes an autoencoder, all or nothing (see `folders.replacing`).
 
-    `load_pretrained` reads every result. PyTorch diffusers (0.39) reads and
-    decodes as we do every AutoencoderKL, and an AsymmetricAutoencoderKL whose
+    `load_pretrained` reads every result. PyTorch diffusers (0.39) reads the layout
+    "diffusers" and decodes as we do for every AutoencoderKL and VQModel, and for an
+    AsymmetricAutoencoderKL whose
 
     - `blend` is "add" (a "concatenate" blend is saved with an extra key `blend`
       and extra tensors `decoder.condition_blends.*`, which PyTorch ignores with a
@@ -58,28 +81,19 @@ def save_pretrained(folder: str | Path, model: Autoencoder, params: Params, *, d
       load but, with a mask, decode to something else.
 
     Args:
-        folder: is replaced if it holds nothing but these two files.
+        path: a folder, which is replaced if it holds nothing but what is written
+            here; for the layout "official", a file that ends in .safetensors.
         params: the parameters of `model`, addressable from this process. With
             several processes, only one should call.
-        dtype: float32 or float16, the type in the file.
+        layout: "diffusers" (config.json and safetensors, for PyTorch), "flax"
+            (config.json and msgpack, for diffusers' Flax classes), or "official"
+            (the names of the reference implementation).
+        dtype: float32, bfloat16 or float16, the type in the file; None keeps the parameters' own.
+        card: what the model card (README.md of a folder) says of the training.
 
     Raises:
-        InputError: the folder holds other files or cannot be written, the
-            parameters are not those of `model`, or they are too large for float16.
+        InputError: `path` holds other files or cannot be written, the
+            parameters are not those of `model`, or they are too large for `dtype`.
     """
-    if jnp.dtype(dtype).name not in ("float32", "float16"):
-        raise InputError(f"weights are saved as float32 or float16, not {jnp.dtype(dtype)}")
-    tensors = to_torch(params)
-    check(tensors, abstract_params(model), torch_name, source="the set of parameters to save")
-    tensors = {name: _cast(name, tensor, jnp.dtype(dtype)) for name, tensor in tensors.items()}
-    with replacing(Path(folder), owned=(CONFIG, SAFETENSORS)) as new:
-        (new / CONFIG).write_text(json.dumps(config_of(model), indent=2) + "\n", encoding="utf-8")
-        write_safetensors(new / SAFETENSORS, tensors)
-        # safetensors makes files that only their owner may read.
-        shutil.copymode(new / CONFIG, new / SAFETENSORS)
-
-
-def _cast(name: str, tensor: Tensor, dtype: np.dtype) -> Tensor:
-    if np.abs(tensor).max(initial=0) > jnp.finfo(dtype).max:
-        raise InputError(f"{name} has values beyond the range of {dtype}")
-    return tensor.astype(dtype)
+    target = Path(os.path.expanduser(path))
+    write_autoencoder(target, model, to_torch(params), layout=layout, dtype=dtype, card=card or Card())

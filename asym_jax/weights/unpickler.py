@@ -1,121 +1,128 @@
-"""Unpickles descriptions of PyTorch tensors, and nothing else.
+"""Runs the pickles that `torch.save` writes, and no others.
 
-A pickle is a program. This one may call nothing but `OrderedDict` and the
-stand-ins for the functions of torch that describe a tensor.
+Of some seventy opcodes these are the ones of protocol 2 that torch needs for
+tensors, and Lightning for its checkpoints.
 """
 
-import io
+import dataclasses
 import pickle
-from collections import OrderedDict
-from typing import Any, NamedTuple
-
-import ml_dtypes
-import numpy as np
+import pickletools
+import struct
+from collections.abc import Callable
+from typing import Any
 
 from asym_jax.errors import InputError
+from asym_jax.weights.pickle_machine import Bytes, Machine
+from asym_jax.weights.pickled_values import Damaged, PickledDict, Storage
 
-DTYPES = {
-    "DoubleStorage": np.dtype("float64"),
-    "FloatStorage": np.dtype("float32"),
-    "HalfStorage": np.dtype("float16"),
-    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
-    "LongStorage": np.dtype("int64"),
-    "IntStorage": np.dtype("int32"),
-    "ShortStorage": np.dtype("int16"),
-    "CharStorage": np.dtype("int8"),
-    "ByteStorage": np.dtype("uint8"),
-    "BoolStorage": np.dtype("bool"),
-}
+STEPS = 1_000_000
+"""Opcodes of a pickle; torch writes about 40 for a tensor."""
 
 
-class Storage(NamedTuple):
-    """A stretch of numbers in the file, which tensors are views of."""
+@dataclasses.dataclass(frozen=True)
+class Unpickled:
+    """What a pickle describes.
 
-    key: str
-    kind: str  # a key of DTYPES
-    count: int
-
-
-class Description(NamedTuple):
-    """A tensor whose numbers are still in the file. Offset and strides count numbers, not bytes."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class _DescribeTensor:
-    """Stands for torch's `_rebuild_tensor` and `_rebuild_tensor_v2`.
-
-    An object without attributes rather than a function: a pickle may assign to
-    the attributes of whatever it can name.
+    Attributes:
+        value: None, bool, int, float, str, list, tuple or one of `pickled_values`.
+        end: first byte after the pickle.
+        storages: what its tensors refer to, by key.
     """
 
-    __slots__ = ()
-
-    def __call__(
-        self,
-        storage: Any,
-        offset: Any,
-        shape: Any,
-        strides: Any,
-        requires_grad: Any = False,
-        hooks: Any = None,
-        metadata: Any = None,
-    ) -> Description:
-        numbers = (offset, *shape, *strides)
-        if not isinstance(storage, Storage) or len(shape) != len(strides) or any(type(n) is not int or n < 0 for n in numbers):
-            raise InputError("a tensor in it is described by something else than storage, offset, shape and strides")
-        if metadata:
-            raise InputError(f"a tensor in it is marked {metadata!r}, which is not supported")
-        return Description(storage, offset, tuple(shape), tuple(strides))
+    value: Any
+    end: int
+    storages: dict[str, Storage]
 
 
-class _UnwrapParameter:
-    """Stands for torch's `_rebuild_parameter`."""
+def unpickle(data: Bytes, start: int = 0) -> Unpickled:
+    """Runs the pickle that begins at byte `start`.
 
-    __slots__ = ()
-
-    def __call__(self, data: Any, requires_grad: Any = False, hooks: Any = None) -> Any:
-        return data
-
-
-# Values are strings, immutable types or objects without attributes, so that no file can alter them.
-ALLOWED = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor"): _DescribeTensor(),
-    ("torch._utils", "_rebuild_tensor_v2"): _DescribeTensor(),
-    ("torch._utils", "_rebuild_parameter"): _UnwrapParameter(),
-    **{(module, kind): kind for kind in DTYPES for module in ("torch", "torch.cuda")},
-}
-
-
-class Unpickler(pickle.Unpickler):
-    """Unpickles plain containers of `Description`s, and collects in `storages` what they refer to.
-
-    `load` raises InputError for anything else that a file names, and for damaged
-    bytes whatever `pickle` happens to raise.
+    Raises:
+        InputError: it does what torch.save never asks for, or is too long.
+        Damaged: it is no pickle, or not a whole one.
     """
+    machine = Machine(data, start)
+    for _ in range(STEPS):
+        code = machine.take(1)
+        if code == pickle.STOP:
+            return Unpickled(machine.result(), machine.position, machine.storages)
+        if code not in OPCODES:
+            raise _refusal(code, machine.position - 1)
+        argument, act = OPCODES[code]
+        act(machine, argument(machine))
+    raise InputError(f"its pickle has more than {STEPS:,} steps")
 
-    def __init__(self, file: io.BufferedIOBase) -> None:
-        super().__init__(file, encoding="utf-8")
-        self.storages: dict[str, Storage] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise InputError(
-                f"it refers to {module}.{name}, and only tensors and plain containers are read (nothing in it was run). "
-                "If you trust the file, load it with PyTorch and save its state_dict as safetensors"
-            )
-        return ALLOWED[module, name]
+def _refusal(code: bytes, position: int) -> Exception:
+    opcode = pickletools.code2op.get(code.decode("latin-1"))
+    if opcode is None:
+        return Damaged(f"byte {position:,} should be an opcode of a pickle, and is {code[0]}")
+    return InputError(
+        f"its pickle has the opcode {opcode.name}, which torch.save does not write in pickle protocol 2 (nothing in it was run). "
+        "If you trust the file, load it with PyTorch and save its state_dict as safetensors"
+    )
 
-    def persistent_load(self, pid: Any) -> Storage:
-        match pid:
-            case ("storage", str(kind), str(key), str(), int(count), *views) if kind in DTYPES and count >= 0 and not any(views):
-                storage = Storage(key, kind, count)
-            case _:
-                raise InputError(f"it refers to {pid!r}, which is not a whole storage of a known type")
-        if self.storages.setdefault(key, storage) != storage:
-            raise InputError(f"storage {key} is described in two ways")
-        return storage
+
+def _nothing(machine: Machine) -> None:
+    return None
+
+
+def _constant(value: Any) -> Callable[[Machine], Any]:
+    return lambda machine: value
+
+
+def _number(form: str) -> Callable[[Machine], int | float]:
+    layout = struct.Struct(form)
+    return lambda machine: layout.unpack(machine.take(layout.size))[0]
+
+
+def _text(form: str) -> Callable[[Machine], str]:
+    # Names in Python 2 are bytes; those that are no UTF-8 shall not stop the reading of the others.
+    length = _number(form)
+    return lambda machine: machine.take(length(machine)).decode("utf-8", "backslashreplace")
+
+
+def _integer(machine: Machine) -> int:
+    return int.from_bytes(machine.take(machine.take(1)[0]), "little", signed=True)
+
+
+# What follows the opcode in the pickle, and what is then done with it.
+OPCODES: dict[bytes, tuple[Callable[[Machine], Any], Callable[[Machine, Any], None]]] = {
+    pickle.PROTO: (_number("<B"), Machine.check_protocol),
+    # Values
+    pickle.NONE: (_constant(None), Machine.push),
+    pickle.NEWTRUE: (_constant(True), Machine.push),
+    pickle.NEWFALSE: (_constant(False), Machine.push),
+    pickle.BININT: (_number("<i"), Machine.push),
+    pickle.BININT1: (_number("<B"), Machine.push),
+    pickle.BININT2: (_number("<H"), Machine.push),
+    pickle.LONG1: (_integer, Machine.push),
+    pickle.BINFLOAT: (_number(">d"), Machine.push),
+    pickle.BINUNICODE: (_text("<I"), Machine.push),
+    pickle.BINSTRING: (_text("<I"), Machine.push),
+    pickle.SHORT_BINSTRING: (_text("<B"), Machine.push),
+    # Containers
+    pickle.EMPTY_TUPLE: (_constant(()), Machine.push),
+    pickle.EMPTY_LIST: (lambda machine: [], Machine.push),
+    pickle.EMPTY_DICT: (lambda machine: PickledDict([]), Machine.push),
+    pickle.MARK: (_nothing, Machine.mark),
+    pickle.TUPLE: (_nothing, Machine.make_tuple_since_mark),
+    pickle.TUPLE1: (_constant(1), Machine.make_tuple),
+    pickle.TUPLE2: (_constant(2), Machine.make_tuple),
+    pickle.TUPLE3: (_constant(3), Machine.make_tuple),
+    pickle.APPEND: (_nothing, Machine.append),
+    pickle.APPENDS: (_nothing, Machine.append_since_mark),
+    pickle.SETITEM: (_nothing, Machine.set_item),
+    pickle.SETITEMS: (_nothing, Machine.set_items_since_mark),
+    # The memo: values that are used again
+    pickle.BINPUT: (_number("<B"), Machine.remember),
+    pickle.LONG_BINPUT: (_number("<I"), Machine.remember),
+    pickle.BINGET: (_number("<B"), Machine.recall),
+    pickle.LONG_BINGET: (_number("<I"), Machine.recall),
+    # Names and calls
+    pickle.GLOBAL: (_nothing, Machine.find_global),
+    pickle.BINPERSID: (_nothing, Machine.find_storage),
+    pickle.REDUCE: (_nothing, Machine.call),
+    pickle.NEWOBJ: (_nothing, Machine.make_object),
+    pickle.BUILD: (_nothing, Machine.set_state),
+}

@@ -50,7 +50,7 @@ def torch_asymmetric(pytorch):
     return _randomised(pytorch.torch, model)
 
 
-@pytest.fixture(scope="session", params=[(16, 16), (16, 24)], ids=["square", "wide"])
+@pytest.fixture(scope="session", params=[(16, 16), (24, 40)], ids=["square", "wide"])
 def pictures(request):
     """Pictures, a hard and a soft mask, and latents, channels first as PyTorch takes them."""
     height, width = request.param
@@ -59,3 +59,15 @@ def pictures(request):
     mask = np.stack([random.uniform(size=(1, height, width)) > 0.5, random.uniform(size=(1, height, width))]).astype(np.float32)
     latents = random.normal(size=(2, 4, height // 8, width // 8)).astype(np.float32)
     return image, mask, latents
+
+
+@pytest.fixture
+def site(monkeypatch):
+    """A server on this machine with one file; no proxy and no other hub is in between."""
+    from tests.weights.loopback import CONTENT, serving  # late: the type checks of asym_jax are installed after this file is read
+
+    monkeypatch.setenv("no_proxy", "*")
+    for name in ("HF_TOKEN", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(content=CONTENT) as running:
+        yield running

@@ -1,12 +1,13 @@
-import shutil
+"""What is on this machine; the hub and remote storage have files of their own."""
 
 import huggingface_hub
 import pytest
 
 from asym_jax.errors import InputError
 from asym_jax.weights import locate
+from asym_jax.weights.file_names import WEIGHTS
 
-SAFETENSORS, PICKLE = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"
+CONFIG, SAFETENSORS, PICKLE = "config.json", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"
 
 
 def folder_with(folder, *names):
@@ -16,78 +17,100 @@ def folder_with(folder, *names):
     return folder
 
 
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A pretended hub: the files below `tmp_path/hub`; every request is recorded."""
-    requests = []
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch, tmp_path):
+    """Whoever asks it fails with another message."""
 
-    def download(repo_id, filename, *, subfolder=None):
-        requests.append((repo_id, subfolder, filename))
-        path = tmp_path / "hub" / repo_id / (subfolder or "") / filename
-        if not path.is_file():
-            raise FileNotFoundError(f"404 for {filename}\nand a long story")
-        return str(path)
+    def ask(*_, **__):
+        raise ConnectionError("the hub was asked")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    for name in ("model_info", "snapshot_download"):
+        monkeypatch.setattr(huggingface_hub.HfApi, name, ask)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", ask)
     monkeypatch.chdir(tmp_path)
-    return requests
 
 
-def test_a_hub_id_fetches_two_files(tmp_path, hub):
-    folder = folder_with(tmp_path / "hub" / "owner" / "name.v1" / "vae", "config.json", SAFETENSORS, PICKLE)
-    assert locate.locate("owner/name.v1/vae") == (folder / "config.json", folder / SAFETENSORS)
-    assert hub == [("owner/name.v1", "vae", "config.json"), ("owner/name.v1", "vae", SAFETENSORS)]
+@pytest.mark.parametrize("names", [[CONFIG], []], ids=["described", "bare"])
+@pytest.mark.parametrize("weights", [*WEIGHTS, "larger.ckpt", "model.pt", "x.pth", "epoch=1.bin", "x.msgpack", "x.index.json"])
+def test_a_folder_with_one_file(tmp_path, weights, names):
+    folder = folder_with(tmp_path / "folder", *names, weights, "README.md", "optimizer.txt")
+    (folder / "runs.bin").mkdir()
+    expected = (folder / CONFIG if names else None, folder / weights)
+    assert locate.locate(folder) == locate.locate(str(folder)) == locate.locate(tmp_path, subfolder="folder") == expected
 
 
-def test_a_repository_with_only_a_pickle(tmp_path, hub):
-    folder = folder_with(tmp_path / "hub" / "owner" / "name", "config.json", PICKLE)
-    assert locate.locate("owner/name") == (folder / "config.json", folder / PICKLE)
-    assert hub[0] == ("owner/name", None, "config.json")
+def test_names_of_diffusers_come_first_and_safetensors_before_pickles(tmp_path):
+    folder = folder_with(tmp_path / "folder", "a.ckpt", "b.safetensors", *WEIGHTS)
+    for name in WEIGHTS:
+        assert locate.locate(folder).weights == folder / name
+        (folder / name).unlink()
+    with pytest.raises(InputError, match=f"^{folder} holds several files with weights; give one of them: a.ckpt, b.safetensors$"):
+        locate.locate(folder)
+    assert locate.locate(folder / "a.ckpt") == (None, folder / "a.ckpt")
 
 
-def test_an_existing_folder_wins_over_the_hub(tmp_path, hub):
-    folder_with(tmp_path / "hub" / "owner" / "name", "config.json", SAFETENSORS)
-    folder_with(tmp_path / "owner" / "name", "config.json", PICKLE)
-    found = locate.locate("owner/name")
-    assert found.weights.resolve() == tmp_path / "owner" / "name" / PICKLE
-    assert hub == []
-    shutil.rmtree(tmp_path / "owner")
-    assert locate.locate("owner/name").weights.name == SAFETENSORS
+def test_a_file_has_the_config_beside_it_only_if_it_is_named_as_diffusers_does(tmp_path):
+    folder = folder_with(tmp_path / "folder", CONFIG, *WEIGHTS, "other.safetensors", "last.ckpt")
+    for name in WEIGHTS:
+        assert locate.locate(folder / name) == (folder / CONFIG, folder / name)
+    for name in ("other.safetensors", "last.ckpt"):
+        assert locate.locate(str(folder / name)) == (None, folder / name)
+    (folder / CONFIG).unlink()
+    assert locate.locate(folder / SAFETENSORS) == (None, folder / SAFETENSORS)
 
 
-def test_what_the_hub_lacks_is_said_in_one_line(tmp_path, hub):
-    folder_with(tmp_path / "hub" / "owner" / "name", "config.json")
-    with pytest.raises(InputError) as error:
-        locate.locate("owner/name")
-    for part in ("owner/name", str(tmp_path), f"{SAFETENSORS}: FileNotFoundError: 404", f"{PICKLE}: FileNotFound", "folder"):
-        assert part in str(error.value)
-    assert "\n" not in str(error.value)
+def test_folders_without_weights(tmp_path):
+    with pytest.raises(InputError, match=f"^{tmp_path} must hold {SAFETENSORS} or another file with weights, and holds nothing$"):
+        locate.locate(tmp_path)
+    folder_with(tmp_path / "vae", CONFIG, SAFETENSORS)
+    (tmp_path / "model_index.json").touch()
+    with pytest.raises(InputError, match=f"holds model_index.json, vae/; did you mean {tmp_path / 'vae'}"):
+        locate.locate(tmp_path)
+    folder_with(tmp_path / "many", *(f"{n}.ckpt" for n in range(1000)))
+    with pytest.raises(InputError, match=r"0.ckpt, 1.ckpt.* \.\.\.$"):
+        locate.locate(tmp_path / "many")
 
 
-def test_without_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.file_download, "HF_HUB_CACHE", str(tmp_path / "cache"), raising=False)
-    with pytest.raises(InputError, match="owner/nothing-like-this.*vae/config.json: LocalEntryNotFoundError"):
-        locate.locate("owner/nothing-like-this/vae")
+def test_what_is_not_there(tmp_path):
+    folder = folder_with(tmp_path / "folder", CONFIG, SAFETENSORS)
+    for source, more in [(folder / "x", {}), (folder, {"subfolder": "x"}), (folder / SAFETENSORS, {"subfolder": "x"}), (folder / PICKLE, {})]:
+        with pytest.raises(InputError, match=r"^there is no file or folder .*(/x|\.bin)"):
+            locate.locate(source, **more)
+    with pytest.raises(InputError, match="cannot be looked at: File name too long"):
+        locate.locate("x" * 5_000)
+    with pytest.raises(InputError, match="there is no file or folder"):
+        locate.locate("x\0y")
 
 
-@pytest.mark.parametrize("source", ["./a/b", "/a/b", "name", "~nobody-here/a", "a/b/../c"])
-def test_paths_are_never_asked_from_the_hub(hub, source):
-    with pytest.raises(InputError, match="there is no folder"):
+def test_revisions_are_for_the_hub(tmp_path):
+    folder = folder_with(tmp_path / "folder", CONFIG, SAFETENSORS)
+    for source in (folder, folder / SAFETENSORS, "asset", f"file://{folder}"):
+        with pytest.raises(InputError, match="^revision='v2' is for the Hugging Face hub, and .* is not on it$"):
+            locate.locate(source, revision="v2")
+
+
+@pytest.mark.parametrize("source", ["./a/b", "/a/b", "name", "~nobody-here/a", "a/b/../c", "", "a b/c", "o/n@", "o//n"])
+def test_paths_are_never_asked_from_the_hub(source):
+    with pytest.raises(InputError) as refused:
         locate.locate(source)
-    assert hub == []
+    assert "hub" not in str(refused.value)
 
 
-def test_incomplete_folders_are_named(tmp_path):
-    with pytest.raises(InputError, match=rf"{tmp_path} must hold config\.json and {SAFETENSORS} or {PICKLE}, and does not$"):
-        locate.locate(tmp_path)
-    folder_with(tmp_path / "vae", "config.json", SAFETENSORS)
-    with pytest.raises(InputError, match=f"did you mean {tmp_path / 'vae'}"):
-        locate.locate(tmp_path)
-    with pytest.raises(InputError, match="is no folder"):
-        locate.locate(tmp_path / "vae" / SAFETENSORS)
+def test_an_existing_folder_wins_over_the_hub(tmp_path):
+    folder = folder_with(tmp_path / "owner" / "name", CONFIG, PICKLE)
+    assert locate.locate("owner/name").weights.resolve() == folder / PICKLE
+    with pytest.raises(InputError, match="the hub was asked"):
+        locate.locate("owner/other")
+
+
+def test_home_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder_with(tmp_path / "folder", SAFETENSORS)
+    assert locate.locate("~/folder").weights == tmp_path / "folder" / SAFETENSORS
 
 
 def test_the_asset_is_found_from_anywhere(tmp_path, monkeypatch):
-    monkeypatch.setattr(locate, "ASSET_FOLDER", folder_with(tmp_path / "inside", "config.json", SAFETENSORS))
+    monkeypatch.setattr(locate, "ASSET_FOLDER", folder_with(tmp_path / "inside", CONFIG, SAFETENSORS))
     assert locate.locate("asset").weights == tmp_path / "inside" / SAFETENSORS
+    folder_with(tmp_path / "asset", PICKLE)
+    assert locate.locate("./asset").weights.name == PICKLE

@@ -8,26 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import load_file
 
 from asym_jax.errors import InputError
-from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
-from asym_jax.weights import load_pretrained, pretrained, save_pretrained
-from asym_jax.weights.architecture import abstract_params
+from asym_jax.models.autoencoder import AsymmetricAutoencoderKL
+from asym_jax.weights import layouts, load_pretrained, save_pretrained
+from tests.weights.trees import drawn, random_like
 
 SMALL = AsymmetricAutoencoderKL((4, 8), 1, (4, 12), 1, norm_num_groups=2)
 TOLERANCE = 1e-4
-
-
-def random_like(params):
-    random = np.random.default_rng(0)
-    return jax.tree.map(lambda a: 0.3 * random.normal(size=a.shape).astype(np.float32), params)
-
-
-@functools.cache
-def drawn(model):
-    return random_like(abstract_params(model))
 
 
 # Unoptimised, because compiling takes most of the time.
@@ -125,39 +113,6 @@ def test_half_precision_files_become_float32(pytorch, torch_symmetric, tmp_path,
     np.testing.assert_array_equal(params["quant_conv"]["bias"], half.quant_conv.bias.detach().float().numpy())
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        AutoencoderKL((4, 6), 1, latent_channels=3, norm_num_groups=2),
-        AsymmetricAutoencoderKL((2, 4, 6), 1, (10, 4, 6), 2, norm_num_groups=2, blend="concatenate"),
-    ],
-    ids=["symmetric", "concatenating"],
-)
-def test_everything_we_save_we_read(model, tmp_path):
-    params = drawn(model)
-    save_pretrained(tmp_path / "vae", model, params)
-    again, read = load_pretrained(tmp_path / "vae")
-    assert again == model
-    jax.tree.map(np.testing.assert_array_equal, read, params)
-    assert ("blend" in json.loads((tmp_path / "vae" / "config.json").read_text())) == (getattr(model, "blend", "add") != "add")
-
-
-def test_saving_in_half_precision_rounds(tmp_path):
-    params = drawn(SMALL)
-    save_pretrained(tmp_path / "vae", SMALL, params, dtype=jnp.float16)
-    with safe_open(tmp_path / "vae" / "diffusion_pytorch_model.safetensors", "np") as file:
-        assert file.metadata() == {"format": "pt"}
-    stored = load_file(tmp_path / "vae" / "diffusion_pytorch_model.safetensors")
-    assert {tensor.dtype.name for tensor in stored.values()} == {"float16"}
-    _, read = load_pretrained(tmp_path / "vae")
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b.astype(np.float16)), read, params)
-
-    large = jax.tree.map(lambda a: a * 1e5, params)  # float16 ends at 65504
-    with pytest.raises(InputError, match="beyond the range of float16"):
-        save_pretrained(tmp_path / "other", SMALL, large, dtype=jnp.float16)
-    assert not (tmp_path / "other").exists()
-
-
 def test_parameters_of_another_model_are_not_saved(tmp_path):
     with pytest.raises(InputError, match=r"decoder\.condition_blends\.0\.conv\.bias"):
         save_pretrained(tmp_path / "vae", SMALL.copy(blend="concatenate"), drawn(SMALL))
@@ -189,18 +144,18 @@ def test_a_truncated_safetensors_file_is_refused(saved):
     whole = path.read_bytes()
     for length in (0, 4, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match="diffusion_pytorch_model.safetensors is damaged"):
+        with pytest.raises(InputError, match="diffusion_pytorch_model.safetensors (is|cannot)"):
             load_pretrained(saved)
 
 
 def test_a_crash_while_writing_leaves_the_old_folder(saved, monkeypatch):
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
 
-    def write_half_and_crash(path: Path, tensors) -> None:
+    def write_half_and_crash(path: Path, tensors, metadata=None) -> None:
         path.write_bytes(b"half a file")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pretrained, "write_safetensors", write_half_and_crash)
+    monkeypatch.setattr(layouts, "write_safetensors", write_half_and_crash)
     with pytest.raises(KeyboardInterrupt):
         save_pretrained(saved, SMALL, jax.tree.map(np.zeros_like, drawn(SMALL)))
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before

@@ -1,0 +1,117 @@
+"""The model card beside saved weights: what they are, what they were trained on, and how they measured."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import jax
+
+from asym_jax.arrays import Params
+from asym_jax.weights.architecture import Autoencoder
+
+CARD = "README.md"
+
+SIGNATURE = "Written by asym_jax."
+"""How a card that may be replaced ends; remove the line to keep a card that was edited."""
+
+DECODER = """Stable Diffusion's autoencoder with a mask-conditioned decoder
+([arXiv 2306.04632](https://arxiv.org/abs/2306.04632)): given the picture and a mask (1 = regenerate, 0 = keep), it restores
+the kept pixels instead of decoding them from the latent alone."""
+
+PLAIN = "A plain autoencoder: encoder and decoder of the same widths, without a mask."
+
+
+class Card(NamedTuple):
+    """What is known of a training; None where it is not."""
+
+    base: str | None = None  # the frozen autoencoder
+    init: str | None = None  # what the decoder started from
+    data: str | None = None
+    steps: int | None = None
+    batch_size: int | None = None  # pictures per step
+    image_size: int | None = None  # pixels
+    metrics: Mapping[str, float] = MappingProxyType({})
+    measured_on: str | None = None
+    converted_from: str | None = None
+
+
+def write_card(path: Path, model: Autoencoder, card: Card, *, params: Params) -> None:
+    """Writes the card as Markdown with the header that the Hugging Face hub reads; `params` may be shapes only."""
+    conditional = type(model).__name__.startswith("Asymmetric")
+    lines = [
+        "---",
+        _header(card, conditional).strip(),
+        "---",
+        "",
+        f"# {type(model).__name__}",
+        "",
+        DECODER if conditional else PLAIN,
+        "",
+        *_table("part", "parameters", {part: f"{_count(tree):,}" for part, tree in params.items()}),
+        *_training(card),
+        *_use(conditional),
+        SIGNATURE,
+        "",
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def is_ours(path: Path) -> bool:
+    """Whether the card at `path` was written by this module and not edited since by somebody who wants to keep it."""
+    return path.read_text(encoding="utf-8", errors="replace").rstrip().endswith(SIGNATURE)
+
+
+def _header(card: Card, conditional: bool) -> str:
+    from huggingface_hub import ModelCardData  # here, because it is slow to import
+
+    tags = ["image-to-image", "autoencoder", *(["inpainting", "asymmetric-vqgan"] if conditional else [])]
+    return ModelCardData(library_name="diffusers", tags=tags).to_yaml()
+
+
+def _training(card: Card) -> list[str]:
+    facts = {
+        "converted from": card.converted_from,
+        "frozen autoencoder": card.base,
+        "decoder started from": card.init,
+        "pictures": card.data,
+        "steps": f"{card.steps:,}" if card.steps is not None else None,
+        "pictures per step": card.batch_size,
+        "crop side in pixels": card.image_size,
+    }
+    known = {name: str(value) for name, value in facts.items() if value is not None}
+    metrics = {name: f"{value:.6g}" for name, value in card.metrics.items()}
+    lines = ["## Origin", "", *_table("setting", "value", known)] if known else []
+    if metrics:
+        where = [f"On {card.measured_on}.", ""] if card.measured_on else []
+        lines += ["## Measured", "", *where, *_table("metric", "value", metrics)]
+    return lines
+
+
+def _use(conditional: bool) -> list[str]:
+    condition = ", image=images, mask=mask" if conditional else ""
+    return [
+        "## Use",
+        "",
+        "```python",
+        "from asym_jax.weights import load_pretrained",
+        "",
+        'model, params = load_pretrained("THIS FOLDER")',
+        'latents = model.apply({"params": params}, images, method="encode").mean  # images (B, H, W, 3) in [-1, 1]',
+        f'decoded = model.apply({{"params": params}}, latents{condition}, method="decode")',
+        "```",
+        "",
+    ]
+
+
+def _table(left: str, right: str, rows: Mapping[str, str]) -> list[str]:
+    return [f"| {left} | {right} |", "|---|---|", *(f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items()), ""]
+
+
+def _cell(text: str) -> str:
+    """Paths and names may hold what would end the cell or the row."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _count(tree: Params) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

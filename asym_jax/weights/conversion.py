@@ -1,0 +1,33 @@
+"""From any form of an autoencoder to any other."""
+
+from pathlib import Path
+
+from jax.typing import DTypeLike
+
+from asym_jax.weights.card import Card
+from asym_jax.weights.layouts import Layout, write_autoencoder
+from asym_jax.weights.opened import open_autoencoder
+
+
+def convert(
+    source: str,
+    target: Path,
+    *,
+    layout: Layout,
+    dtype: DTypeLike | None = None,
+    scaling_factor: float | None = None,
+    revision: str | None = None,
+    subfolder: str | None = None,
+) -> None:
+    """Writes the autoencoder that `load_pretrained(source)` would read to `target`, bit by bit unless `dtype` is given.
+
+    Args:
+        scaling_factor: takes the place of what the source says or lacks.
+
+    Raises:
+        InputError: as `load_pretrained` and `save_pretrained` do.
+    """
+    opened = open_autoencoder(source, revision=revision, subfolder=subfolder)
+    model = opened.model if scaling_factor is None else opened.model.clone(scaling_factor=scaling_factor)
+    card = Card(converted_from=f"{source}{f'@{revision}' if revision else ''}")
+    write_autoencoder(target, model, opened.tensors, layout=layout, dtype=dtype, card=card)
