@@ -1,6 +1,8 @@
 """Looks at, converts, fetches and checks weights: `python -m asym_jax.weights --help`."""
 
 import argparse
+import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +20,8 @@ OVERVIEW = """Looks at, converts, fetches and checks the weights of autoencoders
 
 PyTorch is not needed, and nothing in a file is ever run."""
 
-SOURCE = """what to read: a folder of diffusers (PyTorch or Flax); a file (.safetensors, .bin, .ckpt, .pth,
-.msgpack); OWNER/NAME[/SUBFOLDER or /FILE][@REVISION] on the Hugging Face hub; a URL such as
+SOURCE = """what to read: a folder that training, PyTorch diffusers or Flax diffusers wrote; a file (.safetensors,
+.bin, .ckpt, .pth, .msgpack); OWNER/NAME[/SUBFOLDER or /FILE][@REVISION] on the Hugging Face hub; a URL such as
 gs://BUCKET/FOLDER; or `asset`, the small autoencoder that comes with this package"""
 
 INSPECT = """Prints what a file or folder is: kind of file, architecture, parameters, what would be left out.
@@ -33,14 +35,16 @@ CONVERT = """Writes an autoencoder in another form; numbers keep their exact bit
     python -m asym_jax.weights convert runs/large/decoder large_flax --to flax --dtype bfloat16
     python -m asym_jax.weights convert runs/large/decoder large.safetensors --to official
 
-A target that was written here before is replaced in one instant; one that holds anything else is refused."""
+A target that was written here before is replaced in one instant; one that holds anything else is left alone.
+A model card (README.md) that you wrote yourself is kept."""
 
-FETCH = """Fetches published weights into $ASYM_JAX_WEIGHTS (default ~/.cache/asym_jax).
+FETCH = """Fetches published weights into $ASYM_JAX_WEIGHTS (default ~/.cache/asym_jax): the networks that measure
+pictures (LPIPS, FID, CLIP), Stable Diffusion's autoencoders and the asymmetric ones.
 
     python -m asym_jax.weights fetch --list
     python -m asym_jax.weights fetch vgg16 lpips-vgg
 
-An interrupted download goes on where it stopped. Every file is checked against its published SHA-256."""
+An interrupted download goes on where it stopped. Every file is checked against its SHA-256, where one is known."""
 
 VERIFY = """Checks the files in $ASYM_JAX_WEIGHTS (default ~/.cache/asym_jax) against their SHA-256.
 
@@ -57,25 +61,31 @@ def parser() -> argparse.ArgumentParser:
 
     inspect = command("inspect", INSPECT, "say what a file or folder is")
     _add_source(inspect)
-    inspect.add_argument("--values", action="store_true", help="read all numbers too: their range, and whether all are finite")
+    inspect.add_argument("--values", action="store_true", help="read all numbers too: the largest, and whether all are finite")
     inspect.add_argument("--tensors", action="store_true", help="list every tensor with shape and type")
 
     convert = command("convert", CONVERT, "write in another form")
     _add_source(convert)
-    convert.add_argument("target", metavar="TARGET", type=Path, help="folder; for --to official a file ending in .safetensors")
+    convert.add_argument(
+        "target", metavar="TARGET", type=Path, help="folder to write; with --to official a file whose name ends in .safetensors"
+    )
     convert.add_argument(
         "--to",
         required=True,
         choices=("diffusers", "flax", "official"),
-        help="diffusers: config.json and safetensors, for PyTorch; flax: config.json and msgpack, for diffusers' Flax "
-        "classes; official: one file under the names of the reference implementation and latent diffusion",
+        help="diffusers: folder with config.json and safetensors, for PyTorch; flax: folder with config.json and msgpack, "
+        "for diffusers' Flax classes; official: one file under the names of the reference implementation and latent diffusion",
     )
-    convert.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="type in the file (default: as it was)")
+    convert.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        help="type of the numbers in the new file (default: as they are in SOURCE)",
+    )
     convert.add_argument(
         "--scaling-factor",
-        type=float,
+        type=_factor,
         metavar="X",
-        help="what pipelines multiply latents with, where the source does not say (SD 1 and 2: 0.18215, SDXL: 0.13025)",
+        help="what pipelines multiply latents with, where SOURCE does not say it or is wrong (SD 1 and 2: 0.18215, SDXL: 0.13025)",
     )
 
     fetch = command("fetch", FETCH, "get published weights")
@@ -87,6 +97,16 @@ def parser() -> argparse.ArgumentParser:
     verify = command("verify", VERIFY, "check what was fetched")
     verify.add_argument("--folder", type=Path, metavar="DIR", help="another folder than $ASYM_JAX_WEIGHTS")
     return top
+
+
+def _factor(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
 
 
 def _add_source(command: argparse.ArgumentParser) -> None:
@@ -131,4 +151,10 @@ def main(arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     with report_errors("nothing half-written was left; a download goes on where it stopped"):
-        sys.exit(main(sys.argv[1:]))
+        try:
+            status = main(sys.argv[1:])
+            sys.stdout.flush()
+        except BrokenPipeError:  # `... --tensors | head`: nobody reads on, and nobody wants to be told
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 0
+        sys.exit(status)

@@ -1,5 +1,6 @@
 """From any form of an autoencoder to any other."""
 
+import os
 from pathlib import Path
 
 from jax.typing import DTypeLike
@@ -30,4 +31,4 @@ def convert(
     opened = open_autoencoder(source, revision=revision, subfolder=subfolder)
     model = opened.model if scaling_factor is None else opened.model.clone(scaling_factor=scaling_factor)
     card = Card(converted_from=f"{source}{f'@{revision}' if revision else ''}")
-    write_autoencoder(target, model, opened.tensors, layout=layout, dtype=dtype, card=card)
+    write_autoencoder(Path(os.path.expanduser(target)), model, opened.tensors, layout=layout, dtype=dtype, card=card)

@@ -35,7 +35,8 @@ DEEPEST = 32
 DESCRIPTION = 1024
 """Bytes that shape and name of the type of an array certainly fit into."""
 
-FLOATS, WHOLE = ("float64", "float32", "float16", "bfloat16"), ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")
+FLOATS = ("float64", "float32", "float16", "bfloat16")
+WHOLE = ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")
 TYPES = frozenset((*FLOATS, *WHOLE, "bool"))
 
 

@@ -14,6 +14,7 @@ from asym_jax.weights.convert import Tensors, check
 from asym_jax.weights.formats import read_tensors
 from asym_jax.weights.names import torch_name
 from asym_jax.weights.opened import Opened, open_autoencoder
+from asym_jax.weights.stored import StoredTensor
 
 NAMINGS = {"diffusers": "PyTorch diffusers", "flax": "Flax diffusers", "official": "latent diffusion and the official decoders"}
 PARTS = ("encoder", "decoder.condition_encoder", "decoder", "quant_conv", "post_quant_conv", "quantize")
@@ -51,7 +52,7 @@ def inspect(
 
 def _autoencoder(opened: Opened) -> Iterator[str]:
     model = opened.model
-    yield _line("file", f"{opened.path} ({_bytes(opened.path)}, {opened.format})")
+    yield _line("file", f"{opened.path} ({_bytes(opened.path, opened.tensors)}, {opened.format})")
     yield _line("names", NAMINGS[opened.naming])
     yield _line("architecture", f"{type(model).__name__}, according to {opened.described_by}")
     symmetric = hasattr(model, "block_out_channels")
@@ -78,7 +79,7 @@ def _autoencoder(opened: Opened) -> Iterator[str]:
 
 def _unknown(path: Path, error: InputError) -> Iterator[str]:
     content = read_tensors(path)
-    yield _line("file", f"{path} ({_bytes(path)}, {content.format})")
+    yield _line("file", f"{path} ({_bytes(path, content.tensors)}, {content.format})")
     yield _line("architecture", f"not an autoencoder that is known here: {error}")
     if content.left_out:
         yield _line("left out", f"entries of training: {', '.join(content.left_out)}")
@@ -125,5 +126,7 @@ def _listed(widths: tuple[int, ...]) -> str:
     return ", ".join(map(str, widths))
 
 
-def _bytes(path: Path) -> str:
-    return f"{path.stat().st_size:,} bytes"
+def _bytes(path: Path, tensors: Tensors) -> str:
+    """Size of the file and, if it is an index, of the files that it names."""
+    parts = {path, *(tensor.path for tensor in tensors.values() if isinstance(tensor, StoredTensor))}
+    return f"{sum(part.stat().st_size for part in parts):,} bytes"

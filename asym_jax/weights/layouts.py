@@ -20,7 +20,7 @@ from asym_jax.weights.folders import replacing, replacing_file
 from asym_jax.weights.names import torch_name
 from asym_jax.weights.official import to_official
 from asym_jax.weights.opened import CONFIG_ENTRY
-from asym_jax.weights.safetensors_file import write_safetensors
+from asym_jax.weights.safetensors_file import read_safetensors, write_safetensors
 
 Layout = Literal["diffusers", "flax", "official"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -58,9 +58,19 @@ def write_autoencoder(
 def _write_official(path: Path, model: Autoencoder, arrays: Tensors) -> None:
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: the official names are written to one file, whose name must end in .safetensors")
+    if path.exists() and not _is_ours(path):
+        raise InputError(f"{path} is not replaced because it was not written here; choose a new name")
     carried = {CONFIG_ENTRY: json.dumps(config_of(model))}
     with replacing_file(path) as new:
         write_safetensors(new, to_official(arrays), carried)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the file carries what `_write_official` puts into it."""
+    try:
+        return path.is_file() and CONFIG_ENTRY in read_safetensors(path).metadata
+    except InputError:
+        return False
 
 
 def _write_folder(path: Path, model: Autoencoder, arrays: Tensors, layout: Layout, card: Card) -> None:

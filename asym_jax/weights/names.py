@@ -49,6 +49,8 @@ def from_flax(tensors: Tensors) -> dict[str, Tensor]:
         keys = tuple(name.split("/"))
         if keys[-1] not in LEAVES:
             raise InputError(f"{name} is no parameter of an autoencoder: they end in {', '.join(LEAVES)}")
+        if torch_name(keys) in turned:
+            raise InputError(f"{name} is there under another name as well")
         turned[torch_name(keys)] = tensor.transpose(to_torch_axes(keys, len(tensor.shape)))
     return turned
 

@@ -62,6 +62,8 @@ def from_official(tensors: Tensors) -> dict[str, Tensor]:
         new = _translate(name, 0, 1, levels)
         if PROJECTION.search(new) and len(tensor.shape) == 4 and tensor.shape[2:] == (1, 1):
             tensor = tensor.squeeze((2, 3))
+        if new in turned:
+            raise InputError(f"{name} is there under another name as well")
         turned[new] = tensor
     return turned
 

@@ -14,7 +14,7 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
 def drawn(dtype, shape):
-    return np.random.default_rng(3).integers(0, 2 if dtype == bool else 100, shape).astype(dtype)
+    return np.random.default_rng(3).integers(0, 2 if np.dtype(dtype).kind == "b" else 100, shape).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", sorted(TYPES))
@@ -106,7 +106,10 @@ HOSTILE = {
     "numbers that are text": (described((2, 3), numbers="0" * 24), "does not hold the 6 numbers"),
     "numbers that are a list": (described((2, 3), numbers=[0] * 6), "does not hold the 6 numbers"),
     "more behind the numbers": (pairs(("w", array(after=b"\0"))), "does not hold the 6 numbers"),
-    "description that fills the array": (b"\x81\xa1w\xc7\x0b\x01\x93\x90\xa7float32" + b"\xc4\x04" + bytes(4), "does not hold the 1 numbers"),
+    "description that fills the array": (
+        b"\x81\xa1w\xc7\x0b\x01\x93\x90\xa7float32" + b"\xc4\x04" + bytes(4),
+        "does not hold the 1 numbers",
+    ),
     "two parts": (pairs(("w", msgpack.ExtType(1, msgpack.packb(((2, 3), "float32"))))), "is no array|damaged"),
     "no parts": (pairs(("w", msgpack.ExtType(1, b""))), "damaged"),
     "number instead of parts": (pairs(("w", msgpack.ExtType(1, b"\x07" * 40))), "damaged"),

@@ -1,14 +1,52 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from asym_jax.errors import InputError
-from asym_jax.weights.folders import replacing
+from asym_jax.weights import folders
+from asym_jax.weights.folders import replacing, replacing_file
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("a.txt", "b.txt", "c.txt")
 
 
 def write(folder, text):
     with replacing(folder, owned=["a.txt"]) as new:
         (new / "a.txt").write_text(text)
+
+
+@pytest.fixture(params=["exchange", "two renames"])
+def any_disk(request, monkeypatch):
+    """Not every file system lets two folders change places."""
+    if request.param == "two renames":
+        monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+
+
+def test_what_was_there_is_replaced(tmp_path, any_disk):
+    for text in ("old", "new", "newest"):
+        write(tmp_path / "deeper" / "x", text)
+        assert (tmp_path / "deeper" / "x" / "a.txt").read_text() == text
+        assert [path.name for path in (tmp_path / "deeper").iterdir()] == ["x"]
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "empty", "new")
+    assert (tmp_path / "empty" / "a.txt").read_text() == "new"
+
+
+def test_a_block_that_fails_changes_nothing(tmp_path, any_disk):
+    write(tmp_path / "x", "old")
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "x", owned=["a.txt"]) as new:
+        (new / "a.txt").write_text("half")
+        1 / 0  # noqa: B018
+    assert (tmp_path / "x" / "a.txt").read_text() == "old"
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "y", owned=["a.txt"]):
+        1 / 0  # noqa: B018
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_a_failed_exchange_brings_the_old_folder_back(tmp_path, monkeypatch):
@@ -20,6 +58,7 @@ def test_a_failed_exchange_brings_the_old_folder_back(tmp_path, monkeypatch):
             raise OSError("disk on fire")
         return rename(path, target)
 
+    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
     monkeypatch.setattr(Path, "rename", fail_for_new)
     with pytest.raises(InputError, match="x cannot be written: disk on fire"):
         write(tmp_path / "x", "new")
@@ -50,9 +89,98 @@ def test_files_of_others_are_never_deleted(tmp_path):
         write(tmp_path / "x" / "thesis.tex", "new")
 
 
-def test_a_link_is_followed(tmp_path):
+def test_a_link_is_followed(tmp_path, any_disk):
     write(tmp_path / "x", "old")
     (tmp_path / "link").symlink_to(tmp_path / "x")
     write(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "x" / "a.txt").read_text() == "new"
+
+
+def test_one_file_is_replaced_or_not(tmp_path):
+    for text in ("old", "new"):
+        with replacing_file(tmp_path / "deeper" / "x") as new:
+            new.write_text(text)
+        assert (tmp_path / "deeper" / "x").read_text() == text
+    with pytest.raises(ZeroDivisionError), replacing_file(tmp_path / "deeper" / "x") as new:
+        new.write_text("half")
+        1 / 0  # noqa: B018
+    assert (tmp_path / "deeper" / "x").read_text() == "new" and len(list((tmp_path / "deeper").iterdir())) == 1
+    with pytest.raises(InputError, match="is a folder, and a file is to be written"), replacing_file(tmp_path / "deeper"):
+        pass
+    with (
+        pytest.raises(InputError, match="x/y cannot be written: .*(Not a directory|File exists)"),
+        replacing_file(tmp_path / "deeper" / "x" / "y"),
+    ):
+        pass
+
+
+# It replaces a folder, or a file, for as long as it lives; each time with the next number everywhere.
+# The module is run on its own, because starting takes most of the time.
+WRITER = f"""
+import pathlib, runpy, sys
+folders = runpy.run_path("{ROOT}/asym_jax/weights/folders.py")
+path, kind, number = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+print("ready", flush=True)
+while True:
+    number += 1
+    if kind == "folder":
+        with folders["replacing"](path, owned={PARTS}) as new:
+            for name in {PARTS}:
+                (new / name).write_text(f"{{number:09}}" * 2_000)
+    else:
+        with folders["replacing_file"](path) as new:
+            new.write_text(f"{{number:09}}" * 6_000)
+"""
+
+
+def read_folder(path):
+    """The number in all files, read in one go from one folder; None if it was replaced meanwhile."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        texts = []
+        for name in PARTS:
+            try:
+                with open(os.open(name, os.O_RDONLY, dir_fd=opened)) as file:
+                    texts.append(file.read())
+            except FileNotFoundError:
+                texts.append("missing")
+        names = os.listdir(opened)
+        if os.stat(path).st_ino != os.fstat(opened).st_ino:
+            return None
+    finally:
+        os.close(opened)
+    assert sorted(names) == sorted(PARTS)
+    return number_in("".join(texts))
+
+
+def number_in(text):
+    assert text == text[:9] * 6_000
+    return int(text[:9])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere folders cannot change places")
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_writer_that_is_killed_at_any_moment(tmp_path, kind):
+    path, number = tmp_path / "x", 0
+    dice = random.Random(0)
+
+    def read():
+        return read_folder(path) if kind == "folder" else number_in(path.read_text())
+
+    for _ in range(20):
+        command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, '{ROOT}')\n{WRITER}", path, kind, str(number)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+            try:
+                assert writer.stdout.readline() == b"ready\n"
+                end = time.perf_counter() + dice.uniform(0, 0.04)
+                while time.perf_counter() < end:
+                    found = read() if path.exists() else None
+                    assert found is None or found >= number
+            finally:
+                writer.send_signal(signal.SIGKILL)
+                writer.wait()
+        if path.exists() or number:
+            assert read() >= number
+            number = read()
+    assert number > 20

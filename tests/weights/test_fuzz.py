@@ -76,7 +76,7 @@ def changed(draw, whole: bytes) -> bytes:
     content = bytearray(whole)
     for _ in range(draw(st.integers(1, 4))):
         place, length = draw(st.integers(0, len(content))), draw(st.integers(1, 24))
-        kind = draw(st.sampled_from(["flip", "delete", "insert", "splice", "number", "cut"]))
+        kind = draw(st.sampled_from(["flip", "flip", "number", "number", "splice", "delete", "insert", "cut"]))
         if kind == "flip":
             content[place : place + 1] = bytes(byte ^ draw(st.integers(1, 255)) for byte in content[place : place + 1])
         elif kind == "delete":
@@ -85,7 +85,8 @@ def changed(draw, whole: bytes) -> bytes:
             content[place:place] = draw(st.binary(min_size=1, max_size=24))
         elif kind == "splice":
             source = draw(st.integers(0, len(content)))
-            content[place : place + length] = content[source : source + length]
+            copied = content[source : source + length]
+            content[place : place + len(copied)] = copied
         elif kind == "number":
             width = draw(st.sampled_from([1, 2, 4, 8]))
             content[place : place + width] = (draw(st.sampled_from(NUMBERS)) % 256**width).to_bytes(width, "little")
@@ -126,9 +127,14 @@ PARTS = [
     forged.tensor(),
     forged.state_dict(a=forged.tensor()),
 ]
-sizes = st.lists(st.integers(-1, 7) | st.sampled_from(NUMBERS), max_size=3).map(forged.integers)
-tensors = st.builds(forged.tensor, st.just(forged.storage()), st.integers(-1, 7).map(forged.integer), sizes, sizes)
-fragments = st.sampled_from(SIMPLE) | st.sampled_from(NAMES + PARTS) | sizes | tensors | st.binary(min_size=1, max_size=3)
+sizes = st.integers(0, 4) | st.integers(0, 2) | st.sampled_from([-1, *NUMBERS])
+axes = st.lists(st.tuples(sizes, sizes), max_size=3)  # lengths and strides
+tensors = st.builds(
+    lambda offset, axes: forged.tensor(b"", forged.integer(offset), *(forged.integers([axis[i] for axis in axes]) for i in (0, 1))),
+    sizes,
+    axes,
+)
+fragments = st.sampled_from(SIMPLE) | st.sampled_from(NAMES + PARTS) | tensors | tensors | st.binary(min_size=1, max_size=3)
 programs = st.lists(fragments, max_size=25).map(b"".join)
 named = st.dictionaries(st.sampled_from(["a", "b", "state_dict"]), tensors | programs, min_size=1).map(
     lambda entries: forged.state_dict(**entries)

@@ -42,7 +42,10 @@ KEYS = {
     "wrong widths without end": ({"down_block_out_channels": ["x"] * 100_000}, "down_block_out_channels"),
     "types without end": ({"down_block_types": ["x"] * 50_000}, "down_block_types.0 is 'x'"),
     "known types without end": ({"down_block_types": ["DownEncoderBlock2D"] * 40_000}, "same number of levels"),
-    "many mistakes": ({"act_fn": "x", "in_channels": 1, "out_channels": 1} | {name: "x" * 9_999 for name in FIVE}, "in_channels is 1"),
+    "many mistakes": (
+        {"act_fn": "x", "in_channels": 1, "out_channels": 1} | {name: "x" * 9_999 for name in FIVE},
+        "in_channels is 1",
+    ),
     "endless type": ({"up_block_types": ["x" * 500_000]}, "up_block_types.0 is 'xxx"),
     "type with terminal codes": ({"up_block_types": ["\x1b[2J\n"]}, r"up_block_types.0 is '\\x1b\[2J\\n'"),
     "latents without end": ({"latent_channels": HUGE}, "latent_channels is 1000000000"),

@@ -91,7 +91,9 @@ def test_a_folder_of_a_pipeline(hub, arguments, more):
 def test_a_whole_pipeline_is_not_an_autoencoder(hub):
     hub.add("o/n", PIPELINE)
     message = refusal("o/n")
-    assert "give one of them: v1-5-pruned-emaonly.safetensors, v1-5-pruned.ckpt" in message and message.endswith("did you mean o/n/vae?")
+    assert "give one of them: v1-5-pruned-emaonly.safetensors, v1-5-pruned.ckpt" in message and message.endswith(
+        "did you mean o/n/vae?"
+    )
     assert refusal("o/n@main").endswith("did you mean o/n/vae@main?")
     assert content(locate("o/n/v1-5-pruned.ckpt")) == (None, b"all")
 

@@ -73,7 +73,12 @@ def test_folders_without_weights(tmp_path):
 
 def test_what_is_not_there(tmp_path):
     folder = folder_with(tmp_path / "folder", CONFIG, SAFETENSORS)
-    for source, more in [(folder / "x", {}), (folder, {"subfolder": "x"}), (folder / SAFETENSORS, {"subfolder": "x"}), (folder / PICKLE, {})]:
+    for source, more in [
+        (folder / "x", {}),
+        (folder, {"subfolder": "x"}),
+        (folder / SAFETENSORS, {"subfolder": "x"}),
+        (folder / PICKLE, {}),
+    ]:
         with pytest.raises(InputError, match=r"^there is no file or folder .*(/x|\.bin)"):
             locate.locate(source, **more)
     with pytest.raises(InputError, match="cannot be looked at: File name too long"):

@@ -61,8 +61,16 @@ def refusal(*arguments, **more):
 
 def test_folders_subfolders_and_files(storage):
     url = storage[0]
-    put(storage, {f"p/vae/{CONFIG}": b"config", f"p/vae/{SAFETENSORS}": b"weights", "p/vae/other.ckpt": b"other", "p/README.md": b""})
-    for found in (locate(f"{url}/p/vae"), locate(f"{url}/p/vae/"), locate(f"{url}/p", subfolder="vae"), locate(f"{url}/p/vae/{SAFETENSORS}")):
+    put(
+        storage,
+        {f"p/vae/{CONFIG}": b"config", f"p/vae/{SAFETENSORS}": b"weights", "p/vae/other.ckpt": b"other", "p/README.md": b""},
+    )
+    for found in (
+        locate(f"{url}/p/vae"),
+        locate(f"{url}/p/vae/"),
+        locate(f"{url}/p", subfolder="vae"),
+        locate(f"{url}/p/vae/{SAFETENSORS}"),
+    ):
         assert content(found) == (b"config", b"weights")
     assert content(locate(f"{url}/p/vae/other.ckpt")) == (None, b"other")
     assert refusal(f"{url}/p").endswith(f"and holds README.md, vae/; did you mean {url}/p/vae?")

@@ -93,7 +93,10 @@ TEXTS = {
     "unknown tensor": (json.dumps({"weight_map": WHERE | {"d": FIRST}}), "do not agree on d$"),
     "forgotten tensor": (json.dumps({"weight_map": {"a": FIRST, "c": SECOND}}), "do not agree on b$"),
     "terminal codes": (json.dumps({"weight_map": WHERE | {"\x1b[2J": FIRST}}), NOT_BESIDE),
-    "many names": (json.dumps({"weight_map": WHERE | {f"n{n}": FIRST for n in range(5_000)}}), r"do not agree on n0, n1, n10, n100 \.\.\.$"),
+    "many names": (
+        json.dumps({"weight_map": WHERE | {f"n{n}": FIRST for n in range(5_000)}}),
+        r"do not agree on n0, n1, n10, n100 \.\.\.$",
+    ),
     "many parts": (json.dumps({"weight_map": {f"n{n}": f"y{n}" for n in range(5_000)}}), "names y0, and there is no"),
 }
 

@@ -1,0 +1,85 @@
+import jax
+import pytest
+from huggingface_hub import ModelCard
+
+from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
+from asym_jax.models.vq import AsymmetricVQModel
+from asym_jax.weights import save_pretrained
+from asym_jax.weights.card import SIGNATURE, Card, is_ours, write_card
+from tests.weights.trees import drawn
+
+PARAMS = {
+    "encoder": {"kernel": jax.ShapeDtypeStruct((3, 3, 3, 100), "float32")},
+    "decoder": {"bias": jax.ShapeDtypeStruct((7,), "float32")},
+}
+FULL = Card(
+    base="o/n/vae",
+    init="runs/first | decoder",
+    data="pictures\nof cats",
+    steps=100_000,
+    batch_size=16,
+    image_size=256,
+    metrics={"lpips": 0.123456789, "fid": 12.0},
+    measured_on="1,000 pictures of val",
+    converted_from="larger1.5.ckpt",
+)
+
+
+def rows(text):
+    """The cells of all tables; `\\|` is no border."""
+    lines = [line.replace("\\|", "\0").strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    assert all(len(cells) == 2 for cells in lines)
+    return {left.strip(): right.strip().replace("\0", "|") for left, right in lines}
+
+
+def test_a_full_card(tmp_path):
+    write_card(tmp_path / "README.md", AsymmetricAutoencoderKL(), FULL, params=PARAMS)
+    card = ModelCard.load(tmp_path / "README.md")
+    assert card.data.library_name == "diffusers" and {"inpainting", "image-to-image"} <= set(card.data.tags)
+    assert rows(card.text) == {
+        "part": "parameters",
+        "encoder": "2,700",
+        "decoder": "7",
+        "setting": "value",
+        "converted from": "larger1.5.ckpt",
+        "frozen autoencoder": "o/n/vae",
+        "decoder started from": "runs/first | decoder",
+        "pictures": "pictures of cats",
+        "steps": "100,000",
+        "pictures per step": "16",
+        "crop side in pixels": "256",
+        "metric": "value",
+        "lpips": "0.123457",
+        "fid": "12",
+    }
+    assert card.text.lstrip().startswith("# AsymmetricAutoencoderKL\n") and "On 1,000 pictures of val." in card.text
+    assert "image=images, mask=mask" in card.text
+
+
+def test_what_is_not_known_is_not_said(tmp_path):
+    write_card(tmp_path / "README.md", AutoencoderKL(), Card(), params=PARAMS)
+    card = ModelCard.load(tmp_path / "README.md")
+    assert "inpainting" not in card.data.tags and "None" not in card.text and "mask=" not in card.text
+    assert rows(card.text) == {"part": "parameters", "encoder": "2,700", "decoder": "7"}
+    assert [line for line in card.text.splitlines() if line.startswith("## ")] == ["## Use"]
+    write_card(tmp_path / "README.md", AsymmetricVQModel(), Card(steps=0), params=PARAMS)
+    assert rows((tmp_path / "README.md").read_text())["steps"] == "0"
+
+
+SMALL = AsymmetricAutoencoderKL((4, 8), 1, (4, 12), 1, norm_num_groups=2)
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "flax"])
+def test_a_card_that_somebody_edited_is_kept(tmp_path, layout):
+    path = tmp_path / "README.md"
+    save_pretrained(tmp_path, SMALL, drawn(SMALL), layout=layout, card=Card(steps=5))
+    assert rows(path.read_text())["steps"] == "5" and is_ours(path)
+    save_pretrained(tmp_path, SMALL, drawn(SMALL), layout=layout, card=Card(steps=6))
+    assert rows(path.read_text())["steps"] == "6"
+    edited = path.read_bytes().replace(SIGNATURE.encode(), b"Mine.\xff\r\n")
+    path.write_bytes(edited)
+    save_pretrained(tmp_path, SMALL, drawn(SMALL), layout=layout, card=Card(steps=7))
+    assert path.read_bytes() == edited and not is_ours(path)
+    path.write_bytes(b"")
+    save_pretrained(tmp_path, SMALL, drawn(SMALL), layout=layout)
+    assert path.read_bytes() == b""
