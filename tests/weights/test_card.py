@@ -35,7 +35,7 @@ def rows(text):
 def test_a_full_card(tmp_path):
     write_card(tmp_path / "README.md", AsymmetricAutoencoderKL(), FULL, params=PARAMS)
     card = ModelCard.load(tmp_path / "README.md")
-    assert card.data.library_name == "diffusers" and {"inpainting", "image-to-image"} <= set(card.data.tags)
+    assert card.data.to_dict()["library_name"] == "diffusers" and {"inpainting", "image-to-image"} <= set(card.data.tags)
     assert rows(card.text) == {
         "part": "parameters",
         "encoder": "2,700",

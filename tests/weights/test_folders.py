@@ -13,6 +13,7 @@ from asym_jax.weights import folders
 from asym_jax.weights.folders import replacing, replacing_file
 
 ROOT = Path(__file__).parents[2]
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere folders cannot change places")
 PARTS = ("a.txt", "b.txt", "c.txt")
 
 
@@ -159,7 +160,17 @@ def number_in(text):
     return int(text[:9])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere folders cannot change places")
+@ON_LINUX
+def test_two_folders_change_places(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    assert folders._exchange(tmp_path / "one", tmp_path / "other")
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["other"]
+    assert not folders._exchange(tmp_path / "one", tmp_path / "nothing")
+
+
+@ON_LINUX
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_a_writer_that_is_killed_at_any_moment(tmp_path, kind):
     path, number = tmp_path / "x", 0
@@ -175,8 +186,11 @@ def test_a_writer_that_is_killed_at_any_moment(tmp_path, kind):
                 assert writer.stdout.readline() == b"ready\n"
                 end = time.perf_counter() + dice.uniform(0, 0.04)
                 while time.perf_counter() < end:
-                    found = read() if path.exists() else None
-                    assert found is None or found >= number
+                    if path.exists():
+                        found = read()
+                        assert found is None or found >= number
+                        for _ in range(500):  # from now on it is always there
+                            os.stat(path)
             finally:
                 writer.send_signal(signal.SIGKILL)
                 writer.wait()

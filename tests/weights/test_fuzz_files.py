@@ -182,6 +182,21 @@ def shapes_of(model, form):
     return {name: array.shape for name, array in (to_official(arrays) if form == "official" else arrays).items()}
 
 
+@pytest.mark.parametrize(
+    ("form", "one", "other"),
+    [
+        ("flax", "encoder/conv_norm_out/scale", "encoder/conv_norm_out/kernel"),
+        ("official", "decoder.up.0.block.1.conv1.bias", "decoder.up.00.block.1.conv1.bias"),
+        ("diffusers", "encoder.mid_block.attentions.0.to_q.bias", "encoder.mid_block.attentions.0.query.bias"),
+    ],
+)
+def test_two_names_of_one_tensor(form, one, other):
+    tensors = {name: stored(shape) for name, shape in shapes_of(MODELS[0], form).items()}
+    naming.canonical(tensors, source="the file")
+    with pytest.raises(InputError, match="^the file .*(under another name|under its old and under its new name)"):
+        naming.canonical(tensors | {other: tensors[one]}, source="the file")
+
+
 numbers = st.integers(0, 2**40) | st.sampled_from([0, 1, 3, 4, 32, 64, 2**14, 2**31])
 shapes = st.lists(numbers, max_size=5)
 texts = st.sampled_from(

@@ -97,6 +97,15 @@ def test_a_copy_serves_until_the_original_changes(storage, copied):
     assert content(locate(f"{storage[0]}/other"))[1] == b"other" and locate(storage[0]).weights.read_bytes() == b"WEIGHTS"
 
 
+def test_storage_whose_own_fingerprint_is_the_address_only(storage, monkeypatch):
+    """So it is for web pages in fsspec; size and time, where a server says them, still tell."""
+    monkeypatch.setattr(type(storage[1]), "ukey", lambda self, path: path)
+    put(storage, {SAFETENSORS: b"weights"})
+    locate(storage[0])
+    put(storage, {SAFETENSORS: b"more weights"})
+    assert content(locate(storage[0])) == (None, b"more weights")
+
+
 @pytest.mark.parametrize("broken", ["fails", "ends early"])
 def test_half_a_copy_is_never_left(storage, tmp_path, monkeypatch, broken):
     put(storage, {SAFETENSORS: b"weights"})

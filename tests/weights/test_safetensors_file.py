@@ -13,7 +13,8 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
 def drawn(dtype, shape):
-    return np.random.default_rng(3).integers(0, 2 if np.dtype(dtype).kind == "b" else 100, shape).astype(dtype)
+    """Other numbers for every shape."""
+    return np.random.default_rng(len(shape)).integers(0, 2 if np.dtype(dtype).kind == "b" else 100, shape).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)

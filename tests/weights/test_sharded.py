@@ -54,7 +54,7 @@ SHARDS = {
     "absolute": ("/etc/passwd", NOT_BESIDE),
     "deeper": ("folder/x.safetensors", NOT_BESIDE),
     "trailing slash": (FIRST + "/", NOT_BESIDE),
-    "backslash": ("..\\x.safetensors", NOT_BESIDE),
+    "backslash": ("folder\\x.safetensors", NOT_BESIDE),
     "empty": ("", NOT_BESIDE),
     "zero": ("x\0.safetensors", NOT_BESIDE),
     "terminal codes": ("\x1b[2J", NOT_BESIDE),
