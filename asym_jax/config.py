@@ -51,9 +51,9 @@ class ModelConfig(Strict):
     vae: str = "stable-diffusion-v1-5/stable-diffusion-v1-5/vae"
     """The frozen autoencoder, with or without a codebook: a folder, file, URL or hub id (OWNER/NAME[/SUBFOLDER][@REVISION]); or
     `asset`, the small one shipped here."""
-    channels: tuple[PositiveInt, ...] = (128, 256, 512, 512)
+    channels: tuple[Annotated[int, Field(gt=0, le=2**14)], ...] = Field((128, 256, 512, 512), min_length=1, max_length=10)
     """Feature channels of the decoder per level, full resolution first."""
-    layers_per_block: PositiveInt = 2
+    layers_per_block: Annotated[int, Field(gt=0, le=16)] = 2
     """Residual blocks per level of the decoder, less one (the count that diffusers writes in config.json)."""
     norm_groups: PositiveInt = 32
     blend: Literal["add", "concatenate"] = "add"

@@ -119,13 +119,14 @@ def main() -> None:
             make(folder)
         tables = {kind: compare(folder / kind, settings.rounds) for kind in ("safetensors", "bin")}
     packages = {name: version(name) for name in ("jax", "numpy", "safetensors", "torch", "diffusers")}
-    record = {"machine": platform.platform(), "python": platform.python_version(), "packages": packages, "date": time.strftime("%F")}
+    machine = {"machine": platform.platform(), "python": platform.python_version(), "date": time.strftime("%F")}
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({**record, "results": tables}, indent=2) + "\n")
+    RESULTS.write_text(json.dumps({**machine, "packages": packages, "results": tables}, indent=2) + "\n")
     for kind, table in tables.items():
         ours = table["asym_jax"]["seconds"]
         for name, row in table.items():
-            print(f"{kind:12} {name:28} {row['seconds']:6.2f} s ({row['seconds'] / ours:.2f} of ours)  peak {row['peak_over_size']:.2f} x file")
+            seconds, peak = row["seconds"], row["peak_over_size"]
+            print(f"{kind:12} {name:28} {seconds:6.2f} s ({seconds / ours:.2f} of ours)  peak {peak:.2f} x file")
 
 
 if __name__ == "__main__":

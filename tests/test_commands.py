@@ -1,6 +1,5 @@
 """Bad input costs one message and exit status 2, before anything compiles, and leaves nothing behind."""
 
-import functools
 import importlib
 import re
 from collections.abc import Callable

@@ -6,6 +6,7 @@ attention is made of 1x1 convolutions, the condition encoder is called `encoder`
 """
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -88,10 +89,15 @@ def _translate(name: str, old: int, new: int, levels: int) -> str:
     for module in MODULES:
         found = _pattern(module[old]).match(name)
         if found:
-            numbers = map(int, found.groups())
-            begin = NUMBER.sub(lambda kind: str(levels - 1 - next(numbers) if kind[1] == "level" else next(numbers)), module[new])
-            return begin + _translate_layer(name[found.end() :], module[1], old, new)
+            return _numbered(module[new], map(int, found.groups()), levels) + _translate_layer(
+                name[found.end() :], module[1], old, new
+            )
     raise InputError(f"{name} is no parameter of an autoencoder")
+
+
+def _numbered(begin: str, numbers: Iterator[int], levels: int) -> str:
+    """`begin` with its places for numbers filled; levels are counted from the other end."""
+    return NUMBER.sub(lambda place: str(levels - 1 - next(numbers) if place[1] == "level" else next(numbers)), begin)
 
 
 def _translate_layer(layer: str, module: str, old: int, new: int) -> str:

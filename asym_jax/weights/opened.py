@@ -54,9 +54,7 @@ def open_autoencoder(
         if SDXL in found.dropped:
             config["scaling_factor"] = SDXL_SCALING_FACTOR
         model, described_by = model_of(config, source=str(files.weights), dtype=dtype), "shapes of the tensors"
-    return Opened(
-        model, found.tensors, files.weights, content.format, found.naming, described_by, found.dropped, content.left_out
-    )
+    return Opened(model, found.tensors, files.weights, content.format, found.naming, described_by, found.dropped, content.left_out)
 
 
 def _carried(content: TensorFile, path: Path, dtype: DTypeLike) -> Autoencoder:

@@ -71,7 +71,7 @@ INCEPTION = PublishedFile(
     "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
 )
 CLIP = PublishedFile(
-    "pytorch_model.bin",
+    "clip-vit-b-32/pytorch_model.bin",
     f"{HUB}/openai/clip-vit-base-patch32/resolve/3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268/pytorch_model.bin",
     605_247_071,
     "a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f",
