@@ -21,6 +21,7 @@ OWN = (
     "samples/.step_*.png.tmp",
     "checkpoints/[0-9]*",
     "diagnosis/step_*",
+    "decoder/README.md",
     "decoder/config.json",
     "decoder/diffusion_pytorch_model.safetensors",
 )

@@ -1,6 +1,6 @@
 """The model card beside saved weights: what they are, what they were trained on, and how they measured."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,11 +15,14 @@ CARD = "README.md"
 SIGNATURE = "Written by asym_jax."
 """How a card that may be replaced ends; remove the line to keep a card that was edited."""
 
+PLAIN = "plain_"
+"""Beginning of the names of metrics of the plain autoencoder's own decoder."""
+
 DECODER = """Stable Diffusion's autoencoder with a mask-conditioned decoder
 ([arXiv 2306.04632](https://arxiv.org/abs/2306.04632)): given the picture and a mask (1 = regenerate, 0 = keep), it restores
 the kept pixels instead of decoding them from the latent alone."""
 
-PLAIN = "A plain autoencoder: encoder and decoder of the same widths, without a mask."
+SYMMETRIC = "A plain autoencoder: encoder and decoder of the same widths, without a mask."
 
 
 class Card(NamedTuple):
@@ -46,9 +49,9 @@ def write_card(path: Path, model: Autoencoder, card: Card, *, params: Params) ->
         "",
         f"# {type(model).__name__}",
         "",
-        DECODER if conditional else PLAIN,
+        DECODER if conditional else SYMMETRIC,
         "",
-        *_table("part", "parameters", {part: f"{_count(tree):,}" for part, tree in params.items()}),
+        *_table(("part", "parameters"), [(part, f"{_count(tree):,}") for part, tree in params.items()]),
         *_training(card),
         *_use(conditional),
         SIGNATURE,
@@ -79,13 +82,21 @@ def _training(card: Card) -> list[str]:
         "pictures per step": card.batch_size,
         "crop side in pixels": card.image_size,
     }
-    known = {name: str(value) for name, value in facts.items() if value is not None}
-    metrics = {name: f"{value:.6g}" for name, value in card.metrics.items()}
-    lines = ["## Origin", "", *_table("setting", "value", known)] if known else []
-    if metrics:
+    known = [(name, str(value)) for name, value in facts.items() if value is not None]
+    lines = ["## Origin", "", *_table(("setting", "value"), known)] if known else []
+    if card.metrics:
         where = [f"On {card.measured_on}.", ""] if card.measured_on else []
-        lines += ["## Measured", "", *where, *_table("metric", "value", metrics)]
+        lines += ["## Measured", "", *where, *_measured(card.metrics)]
     return lines
+
+
+def _measured(metrics: Mapping[str, float]) -> list[str]:
+    """One row per metric; where the plain decoder was measured too, its value stands beside ours."""
+    ours = {name: f"{value:.6g}" for name, value in metrics.items() if not name.startswith(PLAIN)}
+    plain = {name.removeprefix(PLAIN): f"{value:.6g}" for name, value in metrics.items() if name.startswith(PLAIN)}
+    if not plain:
+        return _table(("metric", "value"), ours.items())
+    return _table(("metric", "this decoder", "plain decoder"), [(name, value, plain.get(name, "")) for name, value in ours.items()])
 
 
 def _use(conditional: bool) -> list[str]:
@@ -104,8 +115,9 @@ def _use(conditional: bool) -> list[str]:
     ]
 
 
-def _table(left: str, right: str, rows: Mapping[str, str]) -> list[str]:
-    return [f"| {left} | {right} |", "|---|---|", *(f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items()), ""]
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    lines = [f"| {' | '.join(map(_cell, row))} |" for row in (header, *rows)]
+    return [lines[0], "|---" * len(header) + "|", *lines[1:], ""]
 
 
 def _cell(text: str) -> str:

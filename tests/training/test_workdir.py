@@ -130,7 +130,7 @@ def test_fresh_works_with_relative_paths(root, monkeypatch):
     assert list(root.iterdir()) == [root / "config.json"]
 
 
-@pytest.mark.parametrize("stranger", ["notes.txt", ".git/config", "samples/mine.png", "decoder/README.md", "checkpoints/best/x"])
+@pytest.mark.parametrize("stranger", ["notes.txt", ".git/config", "samples/mine.png", "decoder/notes.md", "checkpoints/best/x"])
 def test_fresh_deletes_nothing_where_anything_else_lies(root, stranger):
     (root / stranger).parent.mkdir(parents=True, exist_ok=True)
     (root / stranger).write_text("precious")

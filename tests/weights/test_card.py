@@ -83,3 +83,15 @@ def test_a_card_that_somebody_edited_is_kept(tmp_path, layout):
     path.write_bytes(b"")
     save_pretrained(tmp_path, SMALL, drawn(SMALL), layout=layout)
     assert path.read_bytes() == b""
+
+
+def test_the_plain_decoder_stands_beside_ours(tmp_path):
+    metrics = {"plain_psnr": 20.5, "psnr": 31.25, "plain_l1": 0.125, "l1": 0.0625}
+    write_card(tmp_path / "README.md", AsymmetricAutoencoderKL(), Card(metrics=metrics), params=PARAMS)
+    lines = (tmp_path / "README.md").read_text().splitlines()
+    assert {
+        "| metric | this decoder | plain decoder |",
+        "|---|---|---|",
+        "| psnr | 31.25 | 20.5 |",
+        "| l1 | 0.0625 | 0.125 |",
+    } <= set(lines)
