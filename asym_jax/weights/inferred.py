@@ -28,7 +28,7 @@ def infer_config(tensors: Tensors, *, source: str) -> dict[str, Any]:
         shapes = _kind(tensors, down, up)
         if "quantize.embedding.weight" in tensors:
             entries, width = tensors["quantize.embedding.weight"].shape
-            shapes |= {"num_vq_embeddings": entries, "vq_embed_dim": width}
+            shapes |= {"num_vq_embeddings": entries, **({"vq_embed_dim": width} if width != latent_channels else {})}
     except (KeyError, IndexError, ValueError) as error:
         raise InputError(f"{source} comes without config.json, and its tensors are no complete autoencoder ({error})") from None
     widths = {width for level in (*down, *up) for width in [level["width"]]}
