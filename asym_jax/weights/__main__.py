@@ -137,13 +137,13 @@ def main(arguments: Sequence[str]) -> int:
         )
         print(f"wrote {given.target}")
     elif given.command == "fetch":
-        from asym_jax.weights.fetch_command import fetch_command, list_command
+        from asym_jax.weights.fetching.fetch_command import fetch_command, list_command
 
         if given.list == bool(given.names):
             top.error("fetch needs names, or --list to see them")
         list_command(given.folder) if given.list else fetch_command(given.names, given.folder, given.force)
     else:
-        from asym_jax.weights.fetch_command import verify_command
+        from asym_jax.weights.fetching.fetch_command import verify_command
 
         return 0 if verify_command(given.folder) else 1
     return 0

@@ -15,7 +15,7 @@ from asym_jax.errors import InputError
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL, SymmetricAutoencoder
 from asym_jax.models.blocks import at_each_level
 from asym_jax.models.vq import AsymmetricVQModel, VQModel
-from asym_jax.weights.json_file import read_json
+from asym_jax.weights.files.json_file import read_json
 
 Autoencoder = AutoencoderKL | AsymmetricAutoencoderKL | VQModel | AsymmetricVQModel
 

@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 
 from asym_jax.arrays import Params
 from asym_jax.errors import InputError
-from asym_jax.weights.stored import StoredTensor
+from asym_jax.weights.files.stored import StoredTensor
 
 Tensor = Shaped[np.ndarray, "..."] | StoredTensor
 """In memory, or still in its file; both have `shape` and `dtype`, and `numpy.asarray` reads them."""

@@ -11,10 +11,10 @@ import numpy as np
 from asym_jax.errors import InputError
 from asym_jax.weights.architecture import abstract_params
 from asym_jax.weights.convert import Tensors, check
-from asym_jax.weights.formats import read_tensors
+from asym_jax.weights.files.formats import read_tensors
+from asym_jax.weights.files.stored import StoredTensor
 from asym_jax.weights.names import torch_name
 from asym_jax.weights.opened import Opened, open_autoencoder
-from asym_jax.weights.stored import StoredTensor
 
 NAMINGS = {"diffusers": "PyTorch diffusers", "flax": "Flax diffusers", "official": "latent diffusion and the official decoders"}
 PARTS = ("encoder", "decoder.condition_encoder", "decoder", "quant_conv", "post_quant_conv", "quantize")

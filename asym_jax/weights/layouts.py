@@ -14,13 +14,13 @@ from asym_jax.errors import InputError
 from asym_jax.weights.architecture import Autoencoder, abstract_params, config_of
 from asym_jax.weights.card import CARD, Card, is_ours, write_card
 from asym_jax.weights.convert import Tensor, Tensors, cast, check, from_torch_axes
-from asym_jax.weights.file_names import CONFIG, MSGPACK, SAFETENSORS
-from asym_jax.weights.flax_file import write_flax
+from asym_jax.weights.files.flax_file import write_flax
+from asym_jax.weights.files.safetensors_file import read_safetensors, write_safetensors
 from asym_jax.weights.folders import replacing, replacing_file
 from asym_jax.weights.names import torch_name
 from asym_jax.weights.official import to_official
 from asym_jax.weights.opened import CONFIG_ENTRY
-from asym_jax.weights.safetensors_file import read_safetensors, write_safetensors
+from asym_jax.weights.sources.file_names import CONFIG, MSGPACK, SAFETENSORS
 
 Layout = Literal["diffusers", "flax", "official"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)

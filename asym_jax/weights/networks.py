@@ -17,10 +17,10 @@ from jaxtyping import Array, Float
 
 from asym_jax.arrays import Params
 from asym_jax.errors import InputError
-from asym_jax.weights.cache import weights_folder
 from asym_jax.weights.convert import Keys, fill
-from asym_jax.weights.published import LPIPS_HEADS, VGG16, PublishedFile, described, fetch_line
-from asym_jax.weights.torch_pickle import read_torch
+from asym_jax.weights.fetching.cache import weights_folder
+from asym_jax.weights.fetching.published import LPIPS_HEADS, VGG16, PublishedFile, described, fetch_line
+from asym_jax.weights.files.torch_pickle import read_torch
 
 LPIPS = (VGG16, LPIPS_HEADS)
 

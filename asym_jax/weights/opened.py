@@ -11,11 +11,11 @@ from jax.typing import DTypeLike
 from asym_jax.errors import InputError
 from asym_jax.weights.architecture import Autoencoder, model_of, read_config
 from asym_jax.weights.convert import Tensor
-from asym_jax.weights.formats import read_tensors
+from asym_jax.weights.files.formats import read_tensors
+from asym_jax.weights.files.stored import TensorFile
 from asym_jax.weights.inferred import infer_config
-from asym_jax.weights.locate import locate
 from asym_jax.weights.naming import Naming, canonical
-from asym_jax.weights.stored import TensorFile
+from asym_jax.weights.sources.locate import locate
 
 CONFIG_ENTRY = "config"
 """Where a safetensors file without config.json carries its text."""

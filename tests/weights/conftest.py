@@ -64,7 +64,10 @@ def pictures(request):
 @pytest.fixture
 def site(monkeypatch):
     """A server on this machine with one file; no proxy and no other hub is in between."""
-    from tests.weights.loopback import CONTENT, serving  # late: the type checks of asym_jax are installed after this file is read
+    from tests.weights.fetching.loopback import (  # late: the type checks of asym_jax are installed after this file is read
+        CONTENT,
+        serving,
+    )
 
     monkeypatch.setenv("no_proxy", "*")
     for name in ("HF_TOKEN", "HF_ENDPOINT"):

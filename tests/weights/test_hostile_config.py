@@ -8,7 +8,7 @@ import pytest
 
 from asym_jax.errors import InputError
 from asym_jax.weights.architecture import abstract_params, read_config
-from tests.weights.refusal import assert_refused, within
+from tests.weights.files.refusal import assert_refused, within
 
 SMALL = {
     "_class_name": "AsymmetricAutoencoderKL",

@@ -111,7 +111,7 @@ def test_strangers_are_named(names, said):
 
 def save_and_map(tensors, folder):
     """Tensors that are still in a file, as readers give them."""
-    from asym_jax.weights.safetensors_file import read_safetensors, write_safetensors
+    from asym_jax.weights.files.safetensors_file import read_safetensors, write_safetensors
 
     write_safetensors(folder / "a.safetensors", tensors)
     return read_safetensors(folder / "a.safetensors").tensors

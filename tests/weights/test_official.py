@@ -110,7 +110,7 @@ def test_what_was_fine_tuned_leaves_under_official_names(pytorch, wide, tmp_path
 
 
 def test_shapes_do_not_tell_unusual_groups(tmp_path):
-    from asym_jax.weights.safetensors_file import write_safetensors
+    from asym_jax.weights.files.safetensors_file import write_safetensors
 
     model = AutoencoderKL((4, 8), 1, norm_num_groups=2)
     save_pretrained(tmp_path / "a", model, drawn(model))
@@ -122,8 +122,8 @@ def test_shapes_do_not_tell_unusual_groups(tmp_path):
 
 
 def test_a_checkpoint_of_sdxl_says_its_scaling_factor(tmp_path):
+    from asym_jax.weights.files.safetensors_file import write_safetensors
     from asym_jax.weights.names import to_torch
-    from asym_jax.weights.safetensors_file import write_safetensors
 
     model = AutoencoderKL((32, 64), 1)
     stage = {f"first_stage_model.{name}": array for name, array in officially(to_torch(drawn(model)), levels=2).items()}

@@ -1,0 +1,1 @@
+"""Where an autoencoder may be: folders, the Hugging Face hub, remote storage."""

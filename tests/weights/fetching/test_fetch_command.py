@@ -1,0 +1,79 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from asym_jax.errors import InputError
+from asym_jax.weights.fetching.fetch_command import fetch_command, list_command, verify_command
+from asym_jax.weights.fetching.progress import progress_bar
+
+CONTENT = b"{}" * 1000
+
+
+@pytest.fixture
+def hub(site, monkeypatch, tmp_path):
+    monkeypatch.setenv("ASYM_JAX_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", site.base)
+    site.content = CONTENT
+    return site
+
+
+def test_an_autoencoder_comes_as_a_folder_that_can_be_checked(hub, tmp_path, capsys):
+    fetch_command(["sdxl-vae", "sdxl-vae"], None, False)
+    said = capsys.readouterr()
+    folder = tmp_path / "sdxl-vae"
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "diffusion_pytorch_model.safetensors"]
+    assert f"{folder}/config.json: fetched, ok (SHA-256 of the file as first received)" in said.out
+    assert "fetching sdxl-vae/config.json of 2,000 bytes" in said.err  # no bar, because nobody looks
+    assert "fetched sdxl-vae/config.json in 0 s" in said.err
+
+    fetch_command(["sdxl-vae"], None, False)
+    said = capsys.readouterr()
+    assert "config.json: was there already, ok" in said.out and said.err == "" and len(hub.requests) == 2
+
+    assert verify_command(None)
+    said = capsys.readouterr().out
+    assert "sdxl-vae/config.json                          ok     SHA-256 of the file" in said
+    assert "not there: vgg16, lpips-vgg," in said and "sdxl-vae," not in said
+
+    (folder / "config.json").write_bytes(b"{}" * 999 + b"[]")
+    assert not verify_command(tmp_path)
+    said = capsys.readouterr().out
+    assert "wrong  expected SHA-256" in said and said.endswith("fetch sdxl-vae --force\n")
+    fetch_command(["sdxl-vae"], tmp_path, True)
+    assert verify_command(tmp_path)
+
+
+def test_nothing_is_fetched_if_a_name_is_wrong(hub):
+    with pytest.raises(InputError, match="did you mean asymmetric-x-2"):
+        fetch_command(["sdxl-vae", "asymetric-x2"], None, False)
+    assert hub.requests == []
+
+
+def test_the_list(hub, tmp_path, capsys):
+    (tmp_path / "vgg.pth").write_bytes(b"")
+    (tmp_path / "alex.pth.part").write_bytes(b"")
+    list_command(None)
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line}
+    assert rows["vgg16"][:3] == ["553", "MB", "no"]
+    assert rows["lpips-vgg"][:3] == ["7.29", "kB", "yes"]
+    assert rows["lpips-alex"][:3] == ["6.01", "kB", "partly"]
+    assert rows["asymmetric-x-2"][:2] == ["?", "no"]
+
+
+def test_an_empty_folder(tmp_path, capsys):
+    assert verify_command(tmp_path / "nowhere")
+    assert "none of the published files is there" in capsys.readouterr().out
+
+
+def test_the_bar_on_a_terminal():
+    stream = io.StringIO()
+    with progress_bar("net[0].pth", Console(file=stream, force_terminal=True, width=120)) as report:
+        report(500_000, 2_000_000)
+        report(1_000_000, 2_000_000)
+    shown = stream.getvalue()
+    assert "net[0].pth" in shown and "1.0/2.0 MB" in shown
+    stream = io.StringIO()
+    with progress_bar("net.pth", Console(file=stream, force_terminal=True, width=120)):
+        pass
+    assert "net.pth" not in stream.getvalue()  # it was there already
