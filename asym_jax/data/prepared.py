@@ -100,7 +100,8 @@ def _open(folder: Path, split: str) -> tuple[str, Any]:
     if split.partition("[")[0] not in builder.info.splits:
         raise InputError(f"the data set in {folder} has no split {split!r}; it has {', '.join(builder.info.splits)}")
     try:
-        return feature, builder.as_data_source(split, decoders={feature: tfds.decode.SkipDecoding()})
+        elements = builder.as_data_source(split, decoders={feature: tfds.decode.SkipDecoding()})
+        wanted = builder.info.splits[split].num_examples
     except NotImplementedError as error:
         found = getattr(builder.info.file_format, "value", builder.info.file_format)
         raise InputError(
@@ -110,6 +111,11 @@ def _open(folder: Path, split: str) -> tuple[str, Any]:
         ) from error
     except Exception as error:
         raise InputError(f"split {split!r} of {folder} cannot be opened: {type(error).__name__}: {error}") from error
+    if len(elements) != wanted:  # tfds passes over the brackets of a slice in its parquet format
+        raise InputError(
+            f"the data set in {folder} gives {len(elements)} examples for {split!r} instead of {wanted}: take a whole split"
+        )
+    return feature, elements
 
 
 def _converted(folder: Path) -> Path:
