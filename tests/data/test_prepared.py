@@ -45,6 +45,14 @@ def test_folders_names_and_splits(root, monkeypatch):
         assert contents(open_source(f"tfds:{place}")) == made(split), place
 
 
+def test_the_newest_version_is_taken(root, tmp_path):
+    for version in ("1.9.0", "1.10.0", "notes"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "dataset_info.json").touch()
+    with pytest.raises(InputError, match="1.10.0 cannot be read as a data set of tfds"):
+        open_prepared(str(tmp_path))
+
+
 def test_a_copy_in_another_process_reads_the_same(root):
     source = open_prepared(f"{root}/tiny_pictures")
     copy = pickle.loads(pickle.dumps(source))

@@ -105,6 +105,10 @@ def test_a_lost_shard_of_a_begun_packing_is_made_again(folder, tmp_path):
     (tmp_path / "out" / "packing.json").write_text(json.dumps({"plan": index["plan"], "done": done}))
     (tmp_path / "out" / "index.json").unlink()
     (tmp_path / "out" / done["1"]["file"]).unlink()
+    (tmp_path / "out" / "mine.txt").touch()
+    with pytest.raises(SystemExit, match="2"):
+        main([str(folder), str(tmp_path / "out"), "--shards", "3"])
+    (tmp_path / "out" / "mine.txt").unlink()
     assert pack(folder, tmp_path / "out", "--shards", "3") == index
 
 
