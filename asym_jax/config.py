@@ -142,7 +142,9 @@ class DataConfig(Strict):
     """Pictures, crops and holes."""
 
     source: str = "synthetic"
-    """`synthetic`, `folder:DIR`, or `folder:LIST.txt` with one path per line."""
+    """`synthetic`; `folder:DIR`, or `folder:LIST.txt` with one path per line; `array_record:DIR`, as tools/pack_array_record.py
+    writes it; `tfds:NAME_OR_DIR[/SPLIT]`; `parquet:PATH[#COLUMN]`; `huggingface:NAME_OR_DIR[#SPLIT]`; or a mixture of these,
+    `mix:0.7*folder:A+0.3*folder:B`."""
     image_size: PositiveInt = 256
     """Side of the square training crops, in pixels."""
     batch_size: PositiveInt = 80
@@ -156,7 +158,9 @@ class DataConfig(Strict):
     held_out: NonNegativeInt = 64
     """Pictures at the end of the source that are never trained on but evaluated."""
     threads: PositiveInt = 8
-    """Threads that read and decode pictures."""
+    """Threads that read and decode pictures, of all workers together."""
+    workers: NonNegativeInt = 0
+    """Processes that read and decode; 0 uses threads of this one. The pictures are the same."""
 
     @model_validator(mode="after")
     def _crops_have_a_size(self) -> "DataConfig":

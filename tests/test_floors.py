@@ -3,6 +3,7 @@
 import ast
 import functools
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,11 @@ HOME_OF = {
     "torch": set(),
     "tensorflow": set(),
     "grain": {"data"},
+    "array_record": {"data"},
+    "tensorflow_datasets": {"data"},
+    "pyarrow": {"data"},
+    "datasets": {"data"},
+    "absl": {"data"},
     "orbax": {"checkpoint"},
     "diffusers": {"pipelines"},
     "transformers": {"pipelines"},
@@ -116,6 +122,13 @@ def test_foreign_packages_have_one_home():
             if part_of(path) not in HOME_OF.get(top, {part_of(path)}):
                 wrong.append(f"{name_of(path)} imports {top}")
     assert wrong == []
+
+
+def test_libraries_of_single_formats_are_imported_when_they_are_needed():
+    heavy = {"tensorflow_datasets", "array_record", "pyarrow", "datasets"}
+    program = "import sys, asym_jax.data.sources as _; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert heavy & set(loaded) == set()
 
 
 def test_importing_the_package_costs_nothing():

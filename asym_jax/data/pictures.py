@@ -1,5 +1,6 @@
 """Picture files: finding them, and reading every common kind as plain 8-bit RGB."""
 
+import io
 import os
 import re
 import warnings
@@ -20,12 +21,15 @@ _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 class UnreadablePicture(Exception):
-    """A file that is no picture, or a broken one."""
+    """A file or a record that is no picture, or a broken one."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(path, reason)  # both, so that it survives the way out of another process
         self.path = path
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 def read_picture(path: Path) -> Picture:
@@ -37,12 +41,32 @@ def read_picture(path: Path) -> Picture:
     Raises:
         UnreadablePicture: the file is missing, broken, truncated, far too large, or no picture.
     """
+    return _read(path, path)
+
+
+def decode_picture(content: bytes, name: str) -> Picture:
+    """`read_picture` of a file that is in memory already; `name` is what errors call it."""
+    return _read(io.BytesIO(content), name)
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode as `read_picture` would give it: turned by its EXIF orientation, 8-bit RGB.
+
+    Raises:
+        ValueError: its pixels are floating-point numbers.
+        Exception: whatever Pillow's decoders stumble over, if its file was not decoded yet.
+    """
+    _silence_pillow()
+    return _as_rgb(ImageOps.exif_transpose(image))
+
+
+def _read(file: Path | io.BytesIO, name: Path | str) -> Picture:
     _silence_pillow()
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             return np.array(_as_rgb(ImageOps.exif_transpose(image)))
     except Exception as error:  # Pillow's decoders raise whatever they stumble over: OSError, SyntaxError, struct.error, ...
-        raise UnreadablePicture(path, f"{type(error).__name__}: {error}") from error
+        raise UnreadablePicture(name, f"{type(error).__name__}: {error}") from error
 
 
 def list_pictures(path: Path) -> list[Path]:

@@ -1,108 +1,40 @@
-"""Where pictures come from: random access by index."""
+"""Where pictures come from: what every source can do, and the grammar that names one in a configuration."""
 
-import hashlib
-import logging
-import threading
-from collections.abc import Sequence
+import re
+from fractions import Fraction
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-from asym_jax.data.pictures import Picture, UnreadablePicture, list_pictures, read_picture
+from asym_jax.data.array_records import open_array_records
+from asym_jax.data.folder import FolderSource
+from asym_jax.data.hub_datasets import open_hub_dataset
+from asym_jax.data.mixture import Mixture
+from asym_jax.data.parquet import open_parquet
+from asym_jax.data.pictures import list_pictures
+from asym_jax.data.prepared import open_prepared
+from asym_jax.data.source import Source, part_of
 from asym_jax.data.synthetic import SyntheticSource
 from asym_jax.errors import InputError
 
-log = logging.getLogger(__name__)
+GRAMMAR = (
+    "synthetic, folder:DIR, folder:LIST.txt, array_record:PATH, tfds:NAME_OR_DIR[/SPLIT], parquet:PATH[#COLUMN], "
+    "huggingface:NAME_OR_DIR[#SPLIT], or mix:WEIGHT*SOURCE+WEIGHT*SOURCE"
+)
 
 
-@runtime_checkable
-class Source(Protocol):
-    """Pictures by index. Picture i must always be the same, and `repr` too: it identifies the source."""
-
-    skipped: dict[str, str]  # reason by name of every picture found unreadable so far
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Picture: ...
-
-    def name(self, index: int) -> str: ...
-
-
-class FolderSource:
-    """Picture files. An unreadable one is replaced by the next readable one, the first following the last.
-
-    Attributes:
-        skipped: reason by name of every file found unreadable so far.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = tuple(paths)
-        self.skipped: dict[str, str] = {}
-        self._lock = threading.Lock()
-        names = "\n".join(map(str, self.paths))
-        self._digest = hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Picture:
-        """Raises IndexError beyond the end, and InputError if no file of the source is readable."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        for i in range(index, index + len(self)):
-            path = self.paths[i % len(self)]
-            if str(path) in self.skipped:
-                continue
-            try:
-                return read_picture(path)
-            except UnreadablePicture as error:
-                self._skip(str(path), error.reason)
-        raise InputError(f"none of the {len(self)} pictures can be read; the first is {self.paths[0]} ({self._first_reason()})")
-
-    def __repr__(self) -> str:
-        return f"FolderSource({len(self)} files, {self._digest})"
-
-    def name(self, index: int) -> str:
-        """Path of entry `index`, also if another file stands in for it."""
-        return str(self.paths[index])
-
-    def _skip(self, name: str, reason: str) -> None:
-        with self._lock:
-            if name in self.skipped:  # another thread was faster
-                return
-            self.skipped[name] = reason
-        log.warning("unreadable picture %s replaced by the next one: %s", name, reason)
-
-    def _first_reason(self) -> str:
-        return self.skipped[str(self.paths[0])]
-
-
-class Part:
-    """Entries start..stop-1 of another source."""
-
-    def __init__(self, source: Source, start: int, stop: int) -> None:
-        self.source, self.start, self.stop = source, start, stop
-        self.skipped = source.skipped
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __getitem__(self, index: int) -> Picture:
-        return self.source[self._inner(index)]
-
-    def __repr__(self) -> str:
-        return f"Part({self.source!r}, {self.start}, {self.stop})"
-
-    def name(self, index: int) -> str:
-        return self.source.name(self._inner(index))
-
-    def _inner(self, index: int) -> int:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return self.start + index
+_NEXT_TERM = re.compile(r"\+(?=[\d.]+\*)")
+_TERM = re.compile(r"([\d.]+)\*(.+)", re.DOTALL)
 
 
 def open_source(spec: str) -> Source:
-    """The source that a configuration names: `synthetic`, or `folder:DIR` (see `list_pictures`).
+    """The source that a configuration names.
+
+    * `synthetic`: drawn pictures;
+    * `folder:DIR` or `folder:LIST.txt`: files, see `list_pictures`;
+    * `array_record:DIR`, a file or a pattern: what `tools/pack_array_record.py` writes, see `open_array_records`;
+    * `tfds:NAME_OR_DIR[/SPLIT]`: see `open_prepared`;
+    * `parquet:PATH[#COLUMN]`: see `open_parquet`;
+    * `huggingface:NAME_OR_DIR[#SPLIT]`: see `open_hub_dataset`; the split is `train` unless given;
+    * `mix:0.7*folder:A+0.3*folder:B`: see `Mixture`.
 
     Raises:
         InputError: `spec` has another form, or there are no pictures.
@@ -111,26 +43,54 @@ def open_source(spec: str) -> Source:
     if spec == "synthetic":
         return SyntheticSource()
     if kind == "folder" and place:
-        try:
-            folder = Path(place).expanduser().absolute()
-        except RuntimeError as error:  # ~somebody without a home
-            raise InputError(f"data source {spec!r}: {error}") from error
-        return FolderSource(list_pictures(folder))
-    raise InputError(f"unknown data source {spec!r}: expected synthetic, folder:DIR, or folder:LIST.txt")
+        return FolderSource(list_pictures(_expanded(spec, place)))
+    if kind == "array_record" and place:
+        return open_array_records(str(_expanded(spec, place)))
+    if kind == "tfds" and place:
+        return open_prepared(place)
+    if kind == "parquet" and place:
+        path, _, column = place.partition("#")
+        return open_parquet(str(_expanded(spec, path)), column)
+    if kind == "huggingface" and place:
+        name, _, part = place.partition("#")
+        return open_hub_dataset(name, part or "train")
+    if kind == "mix" and place:
+        return _open_mixture(spec, place)
+    raise InputError(f"unknown data source {spec!r}: expected {GRAMMAR}")
 
 
 def split(source: Source, held_out: int) -> tuple[Source, Source]:
     """All but the last `held_out` entries, to train on, and those last ones.
 
-    The parts of a `FolderSource` are `FolderSource`s: unreadable files are replaced from their own part and
-    reported there, so that no held-out picture is ever trained on.
+    Unreadable pictures are replaced from their own part and reported there, so that no held-out picture is ever
+    trained on. From a mixture each component gives its share, from its end (`Mixture.split`).
 
     Raises:
         InputError: nothing would be left to train on.
     """
+    if isinstance(source, Mixture):
+        return source.split(held_out)
     border = len(source) - held_out
     if border <= 0:
         raise InputError(f"holding out {held_out} of {len(source)} pictures leaves none to train on: lower data.held_out")
-    if isinstance(source, FolderSource):
-        return FolderSource(source.paths[:border]), FolderSource(source.paths[border:])
-    return Part(source, 0, border), Part(source, border, len(source))
+    return part_of(source, 0, border), part_of(source, border, len(source))
+
+
+def _expanded(spec: str, place: str) -> Path:
+    try:
+        return Path(place).expanduser().absolute()
+    except RuntimeError as error:  # ~somebody without a home
+        raise InputError(f"data source {spec!r}: {error}") from error
+
+
+def _open_mixture(spec: str, terms: str) -> Mixture:
+    components, weights = [], []
+    for term in _NEXT_TERM.split(terms):
+        parsed = _TERM.fullmatch(term)
+        try:
+            weight, source = Fraction(parsed[1]), parsed[2]
+        except (TypeError, ValueError) as error:  # no WEIGHT*, or one like 1.2.3
+            raise InputError(f"data source {spec!r}: {term!r} is not WEIGHT*SOURCE, as in mix:0.7*folder:A+0.3*folder:B") from error
+        weights.append(weight)
+        components.append(open_source(source))
+    return Mixture(components, weights)

@@ -1,15 +1,19 @@
-"""The endless stream of training batches; the only module that imports grain."""
+"""The endless stream of training batches: which pictures and crops batch n is made of."""
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+import sys
+from collections.abc import Sequence
 
 import grain
 import numpy as np
-from jaxtyping import UInt8
 
+from asym_jax.data.batches import Batches
 from asym_jax.data.crops import Square, random_crop
+from asym_jax.data.mixture import Mixture
 from asym_jax.data.pictures import Picture
-from asym_jax.data.sources import Source
+from asym_jax.data.source import Source
+from asym_jax.data.workers import in_processes
 
 PREFETCHED_BATCHES = 4
 """Batches read ahead of the training step, at least."""
@@ -26,6 +30,19 @@ class RandomCrop(grain.transforms.RandomMap):
         return random_crop(element, size=self.size, scale=self.scale, rng=rng)
 
 
+class Shares(grain.transforms.DatasetSelectionMap):
+    """`Mixture.place` as grain wants it, without an end."""
+
+    def __init__(self, mixture: Mixture) -> None:
+        self._place = mixture.place
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        return self._place(index)
+
+
 def batches(
     source: Source,
     *,
@@ -34,26 +51,45 @@ def batches(
     crop_scale: tuple[float, float],
     seed: int,
     threads: int,
+    workers: int = 0,
     start: int = 0,
     process_index: int = 0,
     process_count: int = 1,
-) -> Iterator[UInt8[np.ndarray, "b S S 3"]]:
-    """This process's share of every batch from number `start` on: `batch_size // process_count` random crops.
+) -> Batches:
+    """This process's share of every batch from number `start` on: `batch_size // process_count` random crops, (b, S, S, 3).
 
-    Each epoch visits every picture once, in a new order. The pictures and crops of batch n are a function of
-    (seed, n) alone: neither the number of processes nor an earlier stop changes the union of their shares.
+    Each epoch visits every picture once, in a new order; in a mixture each component has epochs of its own. The
+    pictures and crops of batch n are a function of (seed, n) alone: neither the number of processes, threads and
+    workers nor an earlier stop changes the union of their shares.
+
+    Args:
+        threads: pictures are read and decoded by as many threads,
+        workers: spread over as many processes of their own; 0 keeps them in this one.
 
     Raises:
         ValueError: the processes cannot share a batch evenly.
-        InputError: no picture of the source can be read.
+        InputError: (by `next`) no picture of the source can be read, or workers keep dying.
     """
     if batch_size % process_count:
         raise ValueError(f"{process_count} processes cannot share a batch of {batch_size} pictures evenly")
     share = batch_size // process_count
-    pictures = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None)
+    components = source.components if isinstance(source, Mixture) else (source,)
+    pictures = _pictures(source, components, seed)
     # Random crops come before the slice: behind it their randomness would follow the position within the process.
     crops = pictures.random_map(RandomCrop(image_size, crop_scale))[process_index::process_count]
+    batched = crops.batch(share, drop_remainder=True)
+    if workers:
+        each = max(1, threads // workers)
+        options = grain.ReadOptions(num_threads=each, prefetch_buffer_size=max(each, -(-PREFETCHED_BATCHES // workers)))
+        return Batches(functools.partial(in_processes, batched, options, components, workers), start)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, PREFETCHED_BATCHES))
-    iterator = iter(crops.batch(share, drop_remainder=True).to_iter_dataset(options))
-    grain.experimental.set_next_index(iterator, start)
-    return iterator
+    return Batches(lambda first: iter(batched[first:].to_iter_dataset(options)), start)
+
+
+def _pictures(source: Source, components: Sequence[Source], seed: int) -> grain.MapDataset:
+    """Endless shuffled epochs of the source, or of each component of a mixture, whose own orders differ."""
+    if not isinstance(source, Mixture):
+        return grain.MapDataset.source(source).seed(seed).shuffle().repeat(None)
+    seeds = np.random.SeedSequence(seed).generate_state(len(components)).tolist()
+    endless = [grain.MapDataset.source(part).seed(own).shuffle().repeat(None) for part, own in zip(components, seeds, strict=True)]
+    return grain.MapDataset.select_from_datasets(endless, Shares(source)).seed(seed)

@@ -110,6 +110,10 @@ class Pace:
         self._pictures, self._begin = 0, now
         return speed
 
+    def elapsed(self) -> float:
+        """Seconds since the last `take`."""
+        return time.monotonic() - self._begin
+
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """The time spent inside does not count."""

@@ -1,18 +1,16 @@
 """The training run, from an empty folder to a decoder that loads anywhere; the one impure place."""
 
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import UInt8
 
 from asym_jax import checkpoint
 from asym_jax.arrays import Params
 from asym_jax.config import TrainConfig
+from asym_jax.data.batches import Batches
 from asym_jax.data.sources import Source, open_source, split
 from asym_jax.data.stream import batches
 from asym_jax.training.diagnosis import Watch
@@ -24,11 +22,14 @@ from asym_jax.training.optim import critic_schedule, decoder_schedule
 from asym_jax.training.program import Program
 from asym_jax.training.sharding import batch_sharding, make_mesh, replicated, state_shardings
 from asym_jax.training.state import TrainState
+from asym_jax.training.waiting import Waiting
 from asym_jax.training.workdir import Workdir, open_workdir
 
 
-def run(config: TrainConfig, root: Path, *, fresh: bool = False) -> None:
+def run(config: TrainConfig, root: Path, *, fresh: bool = False, pictures: Source | None = None) -> None:
     """Trains in the folder `root`, going on from its newest checkpoint if there is one.
+
+    `pictures` take the place of `config.data.source`.
 
     Raises:
         InputError: config, folder, pictures or weights are not usable; nothing was compiled yet.
@@ -36,7 +37,7 @@ def run(config: TrainConfig, root: Path, *, fresh: bool = False) -> None:
     """
     # 1. Everything that can be refused is refused here.
     mesh = make_mesh(config.data.batch_size)
-    source, held_out = split(open_source(config.data.source), config.data.held_out)
+    source, held_out = split(open_source(config.data.source) if pictures is None else pictures, config.data.held_out)
     source[0]  # raises if no picture at all can be read
     networks, frozen, given = build(config)
     workdir = open_workdir(root, config, fresh=fresh)
@@ -57,7 +58,8 @@ def run(config: TrainConfig, root: Path, *, fresh: bool = False) -> None:
             if start == 0:
                 log.scalars(0, judge(0, frozen, state))
             session = _Session(config, networks, frozen, mesh, source, workdir, log, checkpoints, judge)
-            state = _advance(session, state, start)
+            with _stream(config, source, start) as stream:
+                state = _advance(session, state, start, stream)
 
             # 4. What remains of the run: a decoder in diffusers' layout.
             export(config, networks, frozen, state, workdir)
@@ -91,16 +93,17 @@ def _begin(
     return TrainState(**items), checkpoints.newest
 
 
-def _advance(session: _Session, state: TrainState, start: int) -> TrainState:
+def _advance(session: _Session, state: TrainState, start: int, stream: Batches) -> TrainState:
     """Runs every step from `start` on and returns the last state."""
     config, log, frozen = session.config, session.log, session.frozen
-    stream = _stream(config, session.source, start)
     place = batch_sharding(session.mesh)
     program = Program(config, session.networks, session.mesh, log)
     watch = Watch(session.workdir)
     pace = Pace()
+    waiting = Waiting(stream, config.data, log)
+    metrics = None
     for n in range(start, config.optim.steps):
-        pixels = next(stream)
+        pixels = waiting.next(metrics)
         spread = jax.make_array_from_process_local_data(place, pixels)
         with pace.paused():
             step = program(n, frozen, state, spread)
@@ -117,6 +120,7 @@ def _advance(session: _Session, state: TrainState, start: int) -> TrainState:
         record: dict[str, float] = {}
         if due(config.log.every):
             record |= {name: float(value) for name, value in jax.device_get(metrics).items()} | _rates(config, n)
+            record["data/waiting"] = waiting.take(pace.elapsed())
             record |= {"images_per_second": pace.take(), "data/skipped": len(session.source.skipped)}
             log.status(done, record["loss/pixel"], record["images_per_second"], config.data.batch_size)
         with pace.paused():
@@ -129,7 +133,7 @@ def _advance(session: _Session, state: TrainState, start: int) -> TrainState:
     return state
 
 
-def _stream(config: TrainConfig, source: Source, start: int) -> Iterator[UInt8[np.ndarray, "b H W 3"]]:
+def _stream(config: TrainConfig, source: Source, start: int) -> Batches:
     data = config.data
     return batches(
         source,
@@ -138,6 +142,7 @@ def _stream(config: TrainConfig, source: Source, start: int) -> Iterator[UInt8[n
         crop_scale=data.crop_scale,
         seed=config.seed,
         threads=data.threads,
+        workers=data.workers,
         start=start,
         process_index=jax.process_index(),
         process_count=jax.process_count(),

@@ -28,6 +28,10 @@ OWN = (
 """Everything that a run writes, in `FOLDERS` and beside them; `--fresh` deletes these and nothing else."""
 
 
+WITHOUT_EFFECT = frozenset({"data.threads", "data.workers"})
+"""Settings that may change when a run goes on, because its results do not depend on them."""
+
+
 class Workdir:
     """Paths inside the folder of a run."""
 
@@ -116,7 +120,7 @@ def _require_same(config: TrainConfig, path: Path) -> None:
     differences = [
         f"  {name}: {there.get(name, 'absent')} there, {here.get(name, 'absent')} asked for"
         for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name)
+        if there.get(name) != here.get(name) and name not in WITHOUT_EFFECT
     ]
     if differences:
         raise InputError(

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asym_jax.data import sources
+from asym_jax.data import folder as folder_module
+from asym_jax.data.folder import FolderSource
 from asym_jax.data.pictures import read_picture
-from asym_jax.data.sources import FolderSource, open_source, split
+from asym_jax.data.sources import open_source, split
 from asym_jax.data.synthetic import SyntheticSource
 from asym_jax.errors import InputError
 
@@ -33,6 +34,28 @@ def test_unreadable_files_are_replaced_by_the_next_and_reported_once(folder, cap
     assert list(source.skipped) == [str(folder / f"{i}.png") for i in (1, 2, 5)]
     assert all("UnidentifiedImageError" in reason for reason in source.skipped.values())
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+
+
+def test_a_file_that_vanished_after_listing_is_replaced(folder):
+    source = open_source(f"folder:{folder}")
+    (folder / "3.png").unlink()
+    assert [int(source[i].mean()) for i in (3, 4)] == [4, 4]
+    assert "No such file" in source.skipped[str(folder / "3.png")]
+
+
+def test_a_tenth_broken_costs_a_tenth_and_no_more_than_twenty_lines(tmp_path, caplog):
+    for i in range(250):
+        path = tmp_path / f"{i:03}.png"
+        if i % 10 == 7:
+            path.write_bytes(b"\x89PNG, but not for long")
+        else:
+            Image.new("L", (2, 2), i).save(path)
+    source = open_source(f"folder:{tmp_path}")
+    with caplog.at_level(logging.WARNING):
+        values = [int(source[i].mean()) for i in range(250)]
+    assert values == [i + 1 if i % 10 == 7 else i for i in range(250)]
+    assert len(source.skipped) == 25
+    assert len(caplog.records) == 21 and "not named" in caplog.records[-1].message
 
 
 def test_nothing_readable_is_an_input_error(folder):
@@ -63,7 +86,7 @@ def test_split_must_leave_something_to_train_on(held_out):
         split(SyntheticSource(length=5), held_out)
 
 
-@pytest.mark.parametrize("spec", ["", "imagenet", "folder:", "folder", "synthetic:3", "tfds:coco"])
+@pytest.mark.parametrize("spec", ["", "imagenet", "folder:", "folder", "synthetic:3", "array_record:", "mix:"])
 def test_other_specifications_are_refused(spec):
     with pytest.raises(InputError, match="expected synthetic, folder:DIR"):
         open_source(spec)
@@ -92,7 +115,7 @@ def test_racing_threads_report_a_file_once_and_never_read_it_again(folder, caplo
             everyone.wait(timeout=10)  # until all four have begun
         return read_picture(path)
 
-    monkeypatch.setattr(sources, "read_picture", read_together)
+    monkeypatch.setattr(folder_module, "read_picture", read_together)
     source = FolderSource([folder / "5.png", folder / "0.png"])
     with ThreadPoolExecutor(4) as pool, caplog.at_level(logging.WARNING):
         list(pool.map(source.__getitem__, [0] * 4))

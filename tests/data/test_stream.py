@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from asym_jax.data.sources import FolderSource
+from asym_jax.data.folder import FolderSource
 from asym_jax.data.stream import batches
 from asym_jax.errors import InputError
 
@@ -78,4 +78,6 @@ def test_uneven_sharing_is_refused():
 def test_errors_of_reader_threads_arrive_as_they_are(tmp_path):
     stream = batches(FolderSource([tmp_path / "absent.png"]), batch_size=2, image_size=8, crop_scale=(0.5, 1.0), seed=0, threads=2)
     with pytest.raises(InputError, match="none of the 1 pictures"):
+        next(stream)
+    with pytest.raises(StopIteration):
         next(stream)

@@ -23,7 +23,7 @@ from asym_jax.training.loop import run
 from tests.training.tiny import save_vae, tiny_config
 
 REPOSITORY = Path(__file__).parents[2]
-TIMING = {"images_per_second"}
+TIMING = {"images_per_second", "data/waiting"}
 
 
 @pytest.fixture(scope="module")

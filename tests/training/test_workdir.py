@@ -74,6 +74,11 @@ def test_the_same_config_goes_on_and_touches_nothing(root):
     assert snapshot(root) == before
 
 
+def test_threads_and_workers_may_change(root):
+    data = CONFIG.data.model_copy(update={"threads": 3, "workers": 2})
+    open_workdir(root, CONFIG.model_copy(update={"data": data}), fresh=False)
+
+
 def test_another_config_is_refused_with_every_difference_and_no_other(root):
     other = TrainConfig(seed=4, optim=OptimConfig(steps=9_000, betas=(0.5, 0.99)))
     lines = refused(root, "another config", other).splitlines()
