@@ -26,6 +26,20 @@ class RandomCrop(grain.transforms.RandomMap):
         return random_crop(element, size=self.size, scale=self.scale, rng=rng)
 
 
+class _Rows(grain.MapDataset):
+    """Rows `first` to `stop - 1` of every batch: as many devices in a row, so that a batch lies the same way on any hosts."""
+
+    def __init__(self, parent: grain.MapDataset, batch_size: int, first: int, stop: int) -> None:
+        super().__init__(parent)
+        self._batch_size, self._first, self._share = batch_size, first, stop - first
+
+    def __len__(self) -> int:
+        return len(self._parent) // self._batch_size * self._share
+
+    def __getitem__(self, index: int) -> Square:
+        return self._parent[index // self._share * self._batch_size + self._first + index % self._share]
+
+
 def batches(
     source: Source,
     *,
@@ -50,9 +64,10 @@ def batches(
     if batch_size % process_count:
         raise ValueError(f"{process_count} processes cannot share a batch of {batch_size} pictures evenly")
     share = batch_size // process_count
+    first = process_index * share
     pictures = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None)
     # Random crops come before the slice: behind it their randomness would follow the position within the process.
-    crops = pictures.random_map(RandomCrop(image_size, crop_scale))[process_index::process_count]
+    crops = _Rows(pictures.random_map(RandomCrop(image_size, crop_scale)), batch_size, first, first + share)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, PREFETCHED_BATCHES))
     iterator = iter(crops.batch(share, drop_remainder=True).to_iter_dataset(options))
     grain.experimental.set_next_index(iterator, start)

@@ -1,6 +1,7 @@
 """The folder of a run: what lies in it, and when a run may have it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ OWN = (
     "decoder/diffusion_pytorch_model.safetensors",
 )
 """Everything that a run writes, in `FOLDERS` and beside them; `--fresh` deletes these and nothing else."""
+
+
+FREE = re.compile(r"sharding\.|optim\.accumulate$|model\.remat$")
+"""Settings with which a run may go on whatever they were before: they say how to compute, not what."""
 
 
 class Workdir:
@@ -115,7 +120,7 @@ def _require_same(config: TrainConfig, path: Path) -> None:
     differences = [
         f"  {name}: {there.get(name, 'absent')} there, {here.get(name, 'absent')} asked for"
         for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name)
+        if there.get(name) != here.get(name) and not FREE.match(name)
     ]
     if differences:
         raise InputError(
