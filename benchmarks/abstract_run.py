@@ -1,5 +1,7 @@
 """A run of a preset without its weights: shapes and places only, which is all that a compiler needs."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
@@ -47,3 +49,9 @@ def abstract_run(config: TrainConfig, networks: Networks, mesh: Mesh) -> tuple[P
         state_shardings(tree, mesh, config.sharding),
     )
     return placed.pop(FROZEN), TrainState(**placed)
+
+
+def with_settings(config: TrainConfig, **changes: dict[str, Any]) -> TrainConfig:
+    """`config` with other values in some sections: `data={"batch_size": 8}`."""
+    values = config.model_dump()
+    return TrainConfig(**values | {section: values[section] | new for section, new in changes.items()})

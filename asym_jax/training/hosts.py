@@ -94,7 +94,7 @@ def agreed() -> Iterator[None]:
 def spread(tree: PyTree, places: PyTree) -> PyTree:
     """Puts arrays, of which every process has the whole, where `places` says."""
 
-    def put(leaf: np.ndarray, place: jax.sharding.Sharding) -> jax.Array:
+    def put(leaf: np.ndarray | np.generic | jax.Array, place: jax.sharding.Sharding) -> jax.Array:
         array = np.asarray(leaf)
         return jax.make_array_from_callback(array.shape, place, lambda index: array[index])
 

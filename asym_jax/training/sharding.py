@@ -65,7 +65,7 @@ def state_shardings(abstract: PyTree, mesh: Mesh, config: ShardingConfig = NOTHI
     """
     unused = dict.fromkeys(pattern for pattern, _ in config.rules)
 
-    def place(path: tuple, leaf: jax.ShapeDtypeStruct) -> NamedSharding:
+    def place(path: tuple, leaf: jax.ShapeDtypeStruct | jax.Array | np.ndarray) -> NamedSharding:
         name = path_name(path)
         for pattern, kind in config.rules:
             if re.search(pattern, name):
@@ -126,11 +126,15 @@ def placement(tree: PyTree) -> list[Row]:
 def placement_table(tree: PyTree) -> str:
     """`placement` as a table to read, with the sum of bytes per device."""
     rows = placement(tree)
-    lines = [f"{'':14} {'':8} {'leaves':>7} {'values':>14} {'MiB per device':>15}"]
+    lines = [f"{'':14} {'':7} {'leaves':>7} {'values':>13} {'per device':>13}"]
     for row in rows:
         kind = "split" if row.split else "copied"
-        lines.append(f"{row.group:14} {kind:8} {row.leaves:7} {row.values:14,} {row.bytes_per_device / 2**20:15,.1f}")
-    total = sum(row.bytes_per_device for row in rows)
-    values = sum(row.values for row in rows)
-    lines.append(f"{'together':14} {'':8} {sum(row.leaves for row in rows):7} {values:14,} {total / 2**20:15,.1f}")
+        lines.append(f"{row.group:14} {kind:7} {row.leaves:7} {row.values:13,} {_in_words(row.bytes_per_device):>13}")
+    leaves, values, held = (sum(column) for column in zip(*(row[2:] for row in rows), strict=True))
+    lines.append(f"{'together':14} {'':7} {leaves:7} {values:13,} {_in_words(held):>13}")
     return "\n".join(lines)
+
+
+def _in_words(size: int) -> str:
+    unit = "MiB" if size >= 2**20 else "KiB"
+    return f"{size / (2**20 if unit == 'MiB' else 2**10):,.1f} {unit}"
