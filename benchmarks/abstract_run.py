@@ -16,11 +16,15 @@ from asym_jax.training.networks import Networks, asymmetric, fresh_decoder, init
 from asym_jax.training.optim import critic_optimiser, decoder_optimiser
 from asym_jax.training.sharding import FROZEN, state_shardings
 from asym_jax.training.state import TrainState
+from asym_jax.weights import load_pretrained
 
 
 def networks_of(config: TrainConfig) -> Networks:
-    """What training builds for a config whose frozen autoencoder is Stable Diffusion's."""
-    vae = AutoencoderKL(dtype=config.model.dtype)
+    """What training builds for a config, without its downloads: the frozen autoencoder is the small one or Stable Diffusion's."""
+    vae = AutoencoderKL()
+    if config.model.vae == "asset":
+        vae, _ = load_pretrained("asset")
+    vae = vae.copy(dtype=config.model.dtype)
     model = asymmetric(config.model, vae)
     shape = jax.eval_shape(lambda: fresh_decoder(model, jax.random.key(0)))
     return Networks(
