@@ -5,6 +5,7 @@
 NAME is a preset of configs/ (demo, base, large, large2x). The run lives in
 --workdir (default runs/NAME); the same command again goes on where it stopped,
 and --fresh deletes it and starts over. Every setting below can be overridden.
+On several hosts, start the same command on each of them (docs/training.md).
 """
 
 import sys
@@ -16,8 +17,11 @@ from asym_jax.commands import parse_train, report_errors
 def main(arguments: list[str]) -> None:
     """Parses, wires, runs; errors of the user end as one message and exit status 2."""
     command = parse_train(arguments, Path(__file__).parent / "configs", __doc__)
-    from asym_jax.training.loop import run  # only now: --help and typing errors should not wait for JAX
+    from asym_jax.training import compiled, hosts  # only now: --help and typing errors should not wait for JAX
+    from asym_jax.training.loop import run
 
+    compiled.keep_on_disk()
+    hosts.initialise(command.coordinator, command.processes, command.process)
     run(command.config, command.workdir, fresh=command.fresh)
 
 

@@ -24,6 +24,9 @@ class TrainCommand(NamedTuple):
     config: TrainConfig
     workdir: Path
     fresh: bool
+    coordinator: str | None = None
+    processes: int | None = None
+    process: int | None = None
 
 
 class EvalCommand(NamedTuple):
@@ -56,6 +59,10 @@ def parse_train(arguments: Sequence[str], presets: Path, description: str) -> Tr
     parser.add_argument("--config", metavar="NAME|FILE.py", help=f"a preset ({names}) or a file that defines `config`")
     parser.add_argument("--workdir", type=Path, metavar="DIR", help="folder of the run; default runs/NAME")
     parser.add_argument("--fresh", action="store_true", help="delete what an earlier run wrote there, and start over")
+    several = parser.add_argument_group("several processes", "only where SLURM, Open MPI, a TPU pod or Kubernetes do not tell")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
+    several.add_argument("--processes", type=_positive, metavar="N", help="how many there are; 1 ignores the surroundings")
+    several.add_argument("--process", type=_number, metavar="I", help="which this one is, from 0")
     # Without abbreviations, or --log would swallow --log.every.
     parser.allow_abbrev = False
     known, settings = parser.parse_known_args(arguments)
@@ -68,7 +75,8 @@ def parse_train(arguments: Sequence[str], presets: Path, description: str) -> Tr
     default = load_preset(known.config, presets) if known.config else TrainConfig()
     config = tyro.cli(TrainConfig, default=default, args=settings, prog="train.py")
     name = Path(known.config).stem
-    return TrainCommand(config, known.workdir or Path("runs") / name, known.fresh)
+    workdir = known.workdir or Path("runs") / name
+    return TrainCommand(config, workdir, known.fresh, known.coordinator, known.processes, known.process)
 
 
 def parse_eval(arguments: Sequence[str], description: str) -> EvalCommand:
@@ -126,6 +134,12 @@ def load_preset(name: str, presets: Path) -> TrainConfig:
     if not isinstance(config, TrainConfig):
         raise InputError(f"--config {name}: {path} must define `config`, an asym_jax.config.TrainConfig")
     return config
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> int:

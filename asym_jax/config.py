@@ -63,6 +63,9 @@ class ModelConfig(Strict):
     fine-tune: a folder, file, URL or hub id, official .ckpt files included."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of encoder, decoder and critic; parameters, normalisation statistics and losses stay float32."""
+    remat: Literal["none", "norms", "blocks"] = "none"
+    """What the decoder's backward pass computes again instead of keeping it: nothing, normalisations and activations, or the
+    inside of whole residual blocks. Results stay the same."""
 
     @model_validator(mode="after")
     def _groups_divide_channels(self) -> "ModelConfig":
@@ -122,6 +125,8 @@ class OptimConfig(Strict):
     epsilon: Positive = 1e-8
     ema_decay: Decay = 0.0
     """Decay of the averaged copy of the decoder; 0 keeps none."""
+    accumulate: PositiveInt = 1
+    """Parts that a batch is worked through in, one after another, for one update. Must divide the batch."""
 
     @model_validator(mode="after")
     def _schedule_is_possible(self) -> "OptimConfig":
@@ -135,6 +140,27 @@ class OptimConfig(Strict):
                 re.compile(pattern)
             except re.error as error:
                 raise ValueError(f"groups: {pattern!r} is not a regular expression ({error})") from error
+        return self
+
+
+class ShardingConfig(Strict):
+    """What is split over devices. A run may go on with other values: they change where numbers lie, not what they are."""
+
+    fsdp: PositiveInt = 1
+    """Devices over which decoder, average, critic, optimisers and frozen networks are split; must divide the number of
+    devices. Batches are split over all devices whatever it is."""
+    rules: tuple[tuple[str, Literal["split", "copy"]], ...] = ((".*", "split"),)
+    """(regex, split or copy) on paths like decoder/conv_in/kernel; the first match wins, and every rule must match something."""
+    smallest: PositiveInt = 16_384
+    """Arrays with fewer values stay whole on every device: to split them would cost a message each and save little."""
+
+    @model_validator(mode="after")
+    def _patterns_are_regular(self) -> "ShardingConfig":
+        for pattern, _ in self.rules:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"rules: {pattern!r} is not a regular expression ({error})") from error
         return self
 
 
@@ -195,6 +221,7 @@ class TrainConfig(Strict):
     critic: CriticConfig = CriticConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
+    sharding: ShardingConfig = ShardingConfig()
     data: DataConfig = DataConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
@@ -216,5 +243,15 @@ class TrainConfig(Strict):
         if self.loss.adversarial and self.data.batch_size % self.critic.norm_images:
             raise ValueError(
                 f"data.batch_size={self.data.batch_size} must be a multiple of critic.norm_images={self.critic.norm_images}"
+            )
+        part, rest = divmod(self.data.batch_size, self.optim.accumulate)
+        if rest:
+            raise ValueError(
+                f"data.batch_size={self.data.batch_size} must be a multiple of optim.accumulate={self.optim.accumulate}"
+            )
+        if self.loss.adversarial and part % self.critic.norm_images:
+            raise ValueError(
+                f"optim.accumulate={self.optim.accumulate} leaves {part} pictures at a time; it must be a multiple of "
+                f"critic.norm_images={self.critic.norm_images}"
             )
         return self

@@ -43,6 +43,20 @@ class Shares(grain.transforms.DatasetSelectionMap):
         return self._place(index)
 
 
+class _Rows(grain.MapDataset):
+    """Rows `first` to `stop - 1` of every batch: as many devices in a row, so that a batch lies the same way on any hosts."""
+
+    def __init__(self, parent: grain.MapDataset, batch_size: int, first: int, stop: int) -> None:
+        super().__init__(parent)
+        self._batch_size, self._first, self._share = batch_size, first, stop - first
+
+    def __len__(self) -> int:
+        return len(self._parent) // self._batch_size * self._share
+
+    def __getitem__(self, index: int) -> Square:
+        return self._parent[index // self._share * self._batch_size + self._first + index % self._share]
+
+
 def batches(
     source: Source,
     *,
@@ -76,7 +90,8 @@ def batches(
     components = source.components if isinstance(source, Mixture) else (source,)
     pictures = _pictures(source, components, seed)
     # Random crops come before the slice: behind it their randomness would follow the position within the process.
-    crops = pictures.random_map(RandomCrop(image_size, crop_scale))[process_index::process_count]
+    first = process_index * share
+    crops = _Rows(pictures.random_map(RandomCrop(image_size, crop_scale)), batch_size, first, first + share)
     batched = crops.batch(share, drop_remainder=True)
     if workers:
         each = max(1, threads // workers)

@@ -17,6 +17,7 @@ from asym_jax.arrays import Images, Latents, Mask
 from asym_jax.models.blocks import convolution
 from asym_jax.models.decoder import Decoder
 from asym_jax.models.encoder import Encoder, Point, Posterior
+from asym_jax.models.remat import Remat
 
 DecoderInput = Float[Array, "b h w _"]
 """As large as the latents; with a codebook, perhaps of another width."""
@@ -88,6 +89,7 @@ class AsymmetricAutoencoder(Bottleneck):
         layers_per_up_block: residual blocks per level of the decoder, less one.
         blend: "add" (published; the only form that PyTorch diffusers knows) or "concatenate".
         down_attention, up_attention, mid_block_add_attention: as in `SymmetricAutoencoder`.
+        remat: what the decoder's backward pass computes again.
     """
 
     down_block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
@@ -103,6 +105,7 @@ class AsymmetricAutoencoder(Bottleneck):
     up_attention: tuple[bool, ...] = ()
     mid_block_add_attention: bool = True
     dtype: DTypeLike = jnp.float32
+    remat: Remat = "none"
 
     def setup(self) -> None:
         latents = (self.latent_channels, self.norm_num_groups)
@@ -122,6 +125,7 @@ class AsymmetricAutoencoder(Bottleneck):
             conditional=True,
             blend=self.blend,
             attention=self.up_attention,
+            remat=self.remat,
             **shared,
         )
         self.set_up_bottleneck()

@@ -10,6 +10,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from asym_jax.arrays import Features, NewFeatures
+from asym_jax.models.remat import Remat, forgetful
 
 EPSILON = 1e-6
 """Added to the variance in every group normalisation of Stable Diffusion's autoencoder."""
@@ -116,11 +117,13 @@ class MidBlock(nn.Module):
     norm_groups: int
     dtype: DTypeLike = jnp.float32
     attention: bool = True
+    remat: Remat = "none"
 
     def setup(self) -> None:
-        self.resnets = [ResnetBlock(self.channels, self.channels, self.norm_groups, self.dtype) for _ in range(2)]
+        residual, attentive = forgetful(ResnetBlock, self.remat), forgetful(AttentionBlock, self.remat)
+        self.resnets = [residual(self.channels, self.channels, self.norm_groups, self.dtype) for _ in range(2)]
         if self.attention:
-            self.attentions = [AttentionBlock(self.channels, self.norm_groups, self.dtype)]
+            self.attentions = [attentive(self.channels, self.norm_groups, self.dtype)]
 
     def __call__(self, features: Features) -> Features:
         features = self.resnets[0](features)
@@ -202,14 +205,16 @@ class UpBlock(nn.Module):
     upsample: bool
     dtype: DTypeLike = jnp.float32
     attention: bool = False
+    remat: Remat = "none"
 
     def setup(self) -> None:
         widths = [self.in_channels] + [self.channels] * (self.layers - 1)
-        self.resnets = [ResnetBlock(width, self.channels, self.norm_groups, self.dtype) for width in widths]
+        residual, attentive = forgetful(ResnetBlock, self.remat), forgetful(AttentionBlock, self.remat)
+        self.resnets = [residual(width, self.channels, self.norm_groups, self.dtype) for width in widths]
         if self.attention:
-            self.attentions = [AttentionBlock(self.channels, self.norm_groups, self.dtype) for _ in widths]
+            self.attentions = [attentive(self.channels, self.norm_groups, self.dtype) for _ in widths]
         if self.upsample:
-            self.upsamplers = [Upsample(self.channels, self.dtype)]
+            self.upsamplers = [forgetful(Upsample, self.remat)(self.channels, self.dtype)]
 
     def __call__(self, features: Features) -> NewFeatures:
         for i, resnet in enumerate(self.resnets):

@@ -10,6 +10,7 @@ from asym_jax.arrays import Features, Images, Latents, Mask, NewFeatures, Pyrami
 from asym_jax.models.blend import ConcatenationBlend, blend_by_addition, shrink_mask
 from asym_jax.models.blocks import MidBlock, UpBlock, at_each_level, convolution, group_norm
 from asym_jax.models.condition import ConditionEncoder
+from asym_jax.models.remat import Remat, forgetful
 
 
 class Decoder(nn.Module):
@@ -27,6 +28,7 @@ class Decoder(nn.Module):
         blend: "add" (published) or "concatenate" (the paper's ablation).
         attention: which levels have self-attention, in the order of `channels`; empty for none.
         mid_attention: whether the middle has.
+        remat: what the backward pass computes again.
     """
 
     channels: tuple[int, ...]
@@ -38,6 +40,7 @@ class Decoder(nn.Module):
     attention: tuple[bool, ...] = ()
     mid_attention: bool = True
     dtype: DTypeLike = jnp.float32
+    remat: Remat = "none"
 
     def setup(self) -> None:
         deep_first = self.channels[::-1]
@@ -45,9 +48,18 @@ class Decoder(nn.Module):
         last = len(self.channels) - 1
         attention = at_each_level(self.attention, len(self.channels))[::-1]
         self.conv_in = convolution(self.latent_channels, deep_first[0], dtype=self.dtype)
-        self.mid_block = MidBlock(deep_first[0], self.norm_groups, self.dtype, self.mid_attention)
+        self.mid_block = MidBlock(deep_first[0], self.norm_groups, self.dtype, self.mid_attention, self.remat)
         self.up_blocks = [
-            UpBlock(widths[i], widths[i + 1], self.layers_per_block + 1, self.norm_groups, i < last, self.dtype, attention[i])
+            UpBlock(
+                widths[i],
+                widths[i + 1],
+                self.layers_per_block + 1,
+                self.norm_groups,
+                upsample=i < last,
+                dtype=self.dtype,
+                attention=attention[i],
+                remat=self.remat,
+            )
             for i in range(len(self.channels))
         ]
         self.conv_norm_out = group_norm(self.norm_groups, dtype=self.dtype)
@@ -69,7 +81,7 @@ class Decoder(nn.Module):
         for i, block in enumerate(self.up_blocks):
             features = block(self._blend(i, features, pyramid, mask))
         features = self._blend(len(self.up_blocks), features, pyramid, mask)
-        return nn.silu(self.conv_norm_out(features))
+        return forgetful(lambda self, features: nn.silu(self.conv_norm_out(features)), self.remat)(self, features)
 
     def to_pixels(self, features: Features) -> Images:
         """The last convolution. Unclipped; pictures are in [-1, 1]."""

@@ -25,7 +25,11 @@ class Posterior(NamedTuple):
         return cls(mean, jnp.clip(logvar, -30.0, 20.0))
 
     def sample(self, key: PRNGKey) -> Latents:
-        return self.mean + jnp.exp(0.5 * self.logvar) * jax.random.normal(key, self.mean.shape, self.mean.dtype)
+        return self.at(jax.random.normal(key, self.mean.shape, self.mean.dtype))
+
+    def at(self, noise: Latents) -> Latents:
+        """The latents that lie `noise` standard deviations from the mean."""
+        return self.mean + jnp.exp(0.5 * self.logvar) * noise
 
 
 class Point(NamedTuple):
@@ -35,6 +39,10 @@ class Point(NamedTuple):
 
     def sample(self, key: PRNGKey) -> Latents:
         """The mean, whatever the key."""
+        return self.mean
+
+    def at(self, noise: Float[Array, "b _ _ _"]) -> Latents:
+        """The mean, whatever the noise."""
         return self.mean
 
 

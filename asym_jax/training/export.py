@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-import jax
+from jax.sharding import Mesh
 
 from asym_jax.arrays import Params
 from asym_jax.config import TrainConfig
+from asym_jax.training import hosts
 from asym_jax.training.networks import Networks
 from asym_jax.training.state import TrainState
 from asym_jax.training.workdir import Workdir
@@ -16,9 +17,11 @@ from asym_jax.weights.card import Card
 HELD_OUT = "held_out/"
 
 
-def export(config: TrainConfig, networks: Networks, frozen: Params, state: TrainState, workdir: Workdir) -> None:
-    """Writes the averaged decoder with its encoder in diffusers' layout, and its model card."""
-    params = jax.device_get(networks.whole(frozen, state.best_decoder))
+def export(config: TrainConfig, networks: Networks, frozen: Params, state: TrainState, workdir: Workdir, mesh: Mesh) -> None:
+    """Writes the averaged decoder with its encoder in diffusers' layout, and its model card. Every process must call it."""
+    params = hosts.fetch(networks.whole(frozen, state.best_decoder), mesh)
+    if not hosts.is_first():
+        return
     save_pretrained(workdir.decoder, networks.model, params, card=card_of(config, int(state.step), workdir.metrics))
 
 

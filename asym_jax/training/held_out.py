@@ -17,6 +17,7 @@ from asym_jax.data.sources import Source
 from asym_jax.metrics.quantise import quantise
 from asym_jax.metrics.scores import PictureScores, Summary, compare
 from asym_jax.sheets import draw_sheet, masked_pixels
+from asym_jax.training import hosts
 from asym_jax.training.networks import Networks
 from asym_jax.training.sharding import batch_sharding, replicated
 
@@ -76,4 +77,4 @@ class HeldOut:
         """Fills up to the one batch size that is compiled, and spreads it over the devices."""
         rest = self._batch_size - len(arrays[0])
         filled = [np.pad(array, [(0, rest)] + [(0, 0)] * (array.ndim - 1)) for array in arrays]
-        return [jax.device_put(array, self._place) for array in filled]
+        return hosts.spread(filled, [self._place] * len(filled))

@@ -6,6 +6,7 @@ from asym_jax.arrays import Params
 from asym_jax.config import TrainConfig
 from asym_jax.data.sources import Source
 from asym_jax.sheets import save_picture
+from asym_jax.training import hosts
 from asym_jax.training.held_out import HeldOut
 from asym_jax.training.log import Log
 from asym_jax.training.networks import Networks
@@ -28,7 +29,9 @@ class Judge:
         if self._held_out is None:
             return {}
         scores = self._held_out.measure(frozen, state.best_decoder)
-        save_picture(self._held_out.sheet(frozen, state.best_decoder, self._rows), self._workdir.samples / f"step_{done:08}.png")
+        sheet = self._held_out.sheet(frozen, state.best_decoder, self._rows)
+        if hosts.is_first():
+            save_picture(sheet, self._workdir.samples / f"step_{done:08}.png")
         shown = [
             f"{label} {scores[f'held_out/{name}']:.{digits}f} (plain VAE {scores[f'held_out/plain_{name}']:.{digits}f})"
             for name, label, digits in (("l1", "L1", 4), ("pre_error", "pre_error", 5))

@@ -1,6 +1,7 @@
 """The training run, from an empty folder to a decoder that loads anywhere; the one impure place."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from asym_jax.config import TrainConfig
 from asym_jax.data.batches import Batches
 from asym_jax.data.sources import Source, open_source, split
 from asym_jax.data.stream import batches
+from asym_jax.training import hosts
 from asym_jax.training.diagnosis import Watch
 from asym_jax.training.export import export
 from asym_jax.training.judge import Judge
@@ -20,7 +22,8 @@ from asym_jax.training.log import Log, Pace
 from asym_jax.training.networks import Networks, build, initial_state
 from asym_jax.training.optim import critic_schedule, decoder_schedule
 from asym_jax.training.program import Program
-from asym_jax.training.sharding import batch_sharding, make_mesh, replicated, state_shardings
+from asym_jax.training.sharding import FROZEN, batch_sharding, make_mesh, placement_table, state_shardings
+from asym_jax.training.silence import Silence
 from asym_jax.training.state import TrainState
 from asym_jax.training.waiting import Waiting
 from asym_jax.training.workdir import Workdir, open_workdir
@@ -35,25 +38,31 @@ def run(config: TrainConfig, root: Path, *, fresh: bool = False, pictures: Sourc
         InputError: config, folder, pictures or weights are not usable; nothing was compiled yet.
         Diverged: a loss was not finite; what is needed to find out why was saved.
     """
-    # 1. Everything that can be refused is refused here.
-    mesh = make_mesh(config.data.batch_size)
-    source, held_out = split(open_source(config.data.source) if pictures is None else pictures, config.data.held_out)
-    source[0]  # raises if no picture at all can be read
-    networks, frozen, given = build(config)
-    workdir = open_workdir(root, config, fresh=fresh)
+    # 1. Everything that can be refused is refused here, on one process for all of them.
+    with hosts.agreed():
+        mesh = make_mesh(config.data.batch_size, accumulate=config.optim.accumulate, fsdp=config.sharding.fsdp)
+        source, held_out = split(open_source(config.data.source) if pictures is None else pictures, config.data.held_out)
+        source[0]  # raises if no picture at all can be read
+        networks, frozen, given = build(config)
+        blueprint = _plan(config, networks, frozen, given, mesh)
+    with hosts.agreed():
+        workdir = open_workdir(root, config, fresh=fresh) if hosts.is_first() else Workdir(root)
 
     with checkpoint.open_folder(workdir.checkpoints, keep=config.checkpoint.keep) as checkpoints:
         # 2. The state is born on its devices, or read straight onto them.
-        state, start = _begin(config, networks, given, mesh, checkpoints)
-        frozen = jax.device_put(frozen, replicated(mesh))
+        state, start = _begin(blueprint, given, checkpoints)
+        frozen = hosts.spread(frozen, blueprint.frozen_places)
         if start == config.optim.steps:
-            print(f"{workdir.root} is a finished run of {start} steps; --fresh starts over")
-            return export(config, networks, frozen, state, workdir)
-        workdir.held_out.write_text("".join(f"{held_out.name(i)}\n" for i in range(len(held_out))))
+            if hosts.is_first():
+                print(f"{workdir.root} is a finished run of {start} steps; --fresh starts over")
+            return export(config, networks, frozen, state, workdir, mesh)
+        if hosts.is_first():
+            workdir.held_out.write_text("".join(f"{held_out.name(i)}\n" for i in range(len(held_out))))
 
         # 3. One step after another.
-        with Log(workdir.metrics, start=start, steps=config.optim.steps) as log:
+        with Log(workdir.metrics, start=start, steps=config.optim.steps) if hosts.is_first() else Silence() as log:
             _announce(log, config, state, workdir, start)
+            log.note(placement_table(state._asdict() | {FROZEN: frozen}))
             judge = Judge(config, networks, held_out, mesh, workdir, log)
             if start == 0:
                 log.scalars(0, judge(0, frozen, state))
@@ -62,7 +71,7 @@ def run(config: TrainConfig, root: Path, *, fresh: bool = False, pictures: Sourc
                 state = _advance(session, state, start, stream)
 
             # 4. What remains of the run: a decoder in diffusers' layout.
-            export(config, networks, frozen, state, workdir)
+            export(config, networks, frozen, state, workdir, mesh)
             log.note(f"pictures: {workdir.samples}    decoder: {workdir.decoder}    numbers: {workdir.metrics}")
 
 
@@ -80,16 +89,29 @@ class _Session(NamedTuple):
     judge: Judge
 
 
-def _begin(
-    config: TrainConfig, networks: Networks, given: Params | None, mesh: Mesh, checkpoints: checkpoint.Checkpoints
-) -> tuple[TrainState, int]:
-    """The state to go on from, and how many updates it has seen."""
+class _Blueprint(NamedTuple):
+    """How a state comes to be, and where it lies."""
+
+    init: Callable[[Params | None], TrainState]
+    abstract: TrainState  # shapes
+    places: TrainState  # shardings
+    frozen_places: Params
+
+
+def _plan(config: TrainConfig, networks: Networks, frozen: Params, given: Params | None, mesh: Mesh) -> _Blueprint:
+    """Raises InputError if the rules of `config.sharding` do not fit."""
     init = functools.partial(initial_state, config, networks, jax.random.key(config.seed))
     abstract = jax.eval_shape(init, given)
-    places = state_shardings(abstract, mesh)
+    places = state_shardings(abstract._asdict() | {FROZEN: frozen}, mesh, config.sharding)
+    frozen_places = places.pop(FROZEN)
+    return _Blueprint(init, abstract, TrainState(**places), frozen_places)
+
+
+def _begin(blueprint: _Blueprint, given: Params | None, checkpoints: checkpoint.Checkpoints) -> tuple[TrainState, int]:
+    """The state to go on from, and how many updates it has seen."""
     if checkpoints.newest is None:
-        return jax.jit(init, out_shardings=places)(given), 0
-    items = checkpoints.load(checkpoints.newest, checkpoint.abstract_like(abstract, places)._asdict())
+        return jax.jit(blueprint.init, out_shardings=blueprint.places)(given), 0
+    items = checkpoints.load(checkpoints.newest, checkpoint.abstract_like(blueprint.abstract, blueprint.places)._asdict())
     return TrainState(**items), checkpoints.newest
 
 
@@ -98,6 +120,7 @@ def _advance(session: _Session, state: TrainState, start: int, stream: Batches) 
     config, log, frozen = session.config, session.log, session.frozen
     place = batch_sharding(session.mesh)
     program = Program(config, session.networks, session.mesh, log)
+    program.prepare(start, frozen, state)
     watch = Watch(session.workdir)
     pace = Pace()
     waiting = Waiting(stream, config.data, log)

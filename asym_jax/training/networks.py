@@ -42,13 +42,19 @@ class Networks:
             key, count=count, height=height, width=width, recipe=self.recipe, full_probability=self.full_mask_probability
         )
 
-    def encode(self, frozen: Params, key: PRNGKey, image: Images) -> Latents:
+    def draw_noise(self, key: PRNGKey, image: Images) -> Latents:
+        """Standard normal noise, as `encode` wants it."""
+        count, height, width, _ = image.shape
+        stride = 2 ** (len(self.vae.block_out_channels) - 1)
+        return jax.random.normal(key, (count, height // stride, width // stride, self.vae.latent_channels))
+
+    def encode(self, frozen: Params, noise: Latents, image: Images) -> Latents:
         """Latents of the whole, unmasked picture, as the decoder proper receives them.
 
-        A sample of the posterior; with a codebook, the entries nearest to the encoder's output, and `key` is not used.
+        A sample of the posterior; with a codebook, the entries nearest to the encoder's output, and `noise` is not used.
         """
         vae = {"params": frozen["vae"]}
-        latents = self.vae.apply(vae, image, method="encode").sample(key)
+        latents = self.vae.apply(vae, image, method="encode").at(noise)
         return self.vae.apply(vae, latents, method="decoder_input")
 
     def features(self, decoder: Params, latents: Latents, image: Images, mask: Mask) -> NewFeatures:
@@ -129,6 +135,7 @@ def asymmetric(config: ModelConfig, vae: SymmetricAutoencoder) -> AsymmetricAuto
         "layers_per_up_block": config.layers_per_block,
         "norm_num_groups": config.norm_groups,
         "blend": config.blend,
+        "remat": config.remat,
     }
     same = [
         "latent_channels",

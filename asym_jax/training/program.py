@@ -4,13 +4,16 @@ import time
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from asym_jax.arrays import Params
 from asym_jax.config import TrainConfig
+from asym_jax.training.costs import costs_of
+from asym_jax.training.gathering import Gathered
 from asym_jax.training.log import Log
 from asym_jax.training.networks import Networks
-from asym_jax.training.sharding import batch_sharding, replicated, state_shardings
+from asym_jax.training.sharding import batch_sharding, replicated
 from asym_jax.training.state import TrainState
 from asym_jax.training.step import train_step
 
@@ -23,28 +26,58 @@ class Program:
         self._root_key = jax.random.key(config.seed)
         self._compiled: dict[bool, Callable] = {}
 
+    def prepare(self, start: int, frozen: Params, state: TrainState) -> None:
+        """Compiles what the steps from `start` on need, so that a program that does not fit is known now and not after days.
+
+        `frozen` and `state` may be abstract, with shardings.
+        """
+        for n in (start, self._config.loss.critic_start):
+            if start <= n < self._config.optim.steps:
+                self._at(n, frozen, state)
+
     def __call__(self, n: int, frozen: Params, state: TrainState, pixels: jax.Array) -> Callable:
         """The function (frozen, state, pixels) -> (state, metrics) of step `n`; it donates the state."""
+        return self._at(n, frozen, state)
+
+    def _at(self, n: int, frozen: Params, state: TrainState) -> Callable:
         awake = self._networks.critic is not None and n >= self._config.loss.critic_start
         if awake not in self._compiled:
             begin = time.monotonic()
-            self._compiled = {awake: self._jit(state, awake).lower(frozen, state, pixels).compile()}
+            self._compiled[awake] = compiled = self.lower(frozen, state, critic_awake=awake).compile()
             what = "with" if awake else "without"
-            self._log.note(f"compiled the step {what} critic in {time.monotonic() - begin:.0f} s")
+            costs = costs_of(compiled, self._config.optim.accumulate)
+            self._log.note(f"compiled the step {what} critic in {time.monotonic() - begin:.0f} s: {costs}")
         return self._compiled[awake]
 
-    def _jit(self, state: TrainState, awake: bool) -> Callable:
-        everywhere, places = replicated(self._mesh), state_shardings(state, self._mesh)
+    def lower(self, frozen: Params, state: TrainState, *, critic_awake: bool) -> jax.stages.Lowered:
+        """The update, with or without a critic, before it is compiled. Everything stays where it is."""
+        config, mesh = self._config, self._mesh
+        places, frozen_places = (jax.tree.map(lambda leaf: leaf.sharding, tree) for tree in (state, frozen))
+        parts = self._networks
+        if config.sharding.fsdp > 1:
+            parts = Gathered(parts, mesh, places.decoder, places.critic)
 
         def update(frozen: Params, state: TrainState, pixels: jax.Array):
-            config = self._config
             return train_step(
-                self._networks, config.loss, config.optim.ema_decay, frozen, self._root_key, state, pixels, critic_awake=awake
+                parts,
+                config.loss,
+                config.optim.ema_decay,
+                frozen,
+                self._root_key,
+                state,
+                pixels,
+                critic_awake=critic_awake,
+                accumulate=config.optim.accumulate,
+                devices=mesh.size,
             )
 
-        return jax.jit(
+        side = config.data.image_size
+        spread = batch_sharding(mesh)
+        pixels = jax.ShapeDtypeStruct((config.data.batch_size, side, side, 3), jnp.uint8, sharding=spread)
+        program = jax.jit(
             update,
-            in_shardings=(everywhere, places, batch_sharding(self._mesh)),
-            out_shardings=(places, everywhere),
+            in_shardings=(frozen_places, places, spread),
+            out_shardings=(places, replicated(mesh)),
             donate_argnums=1,
         )
+        return program.lower(frozen, state, pixels)

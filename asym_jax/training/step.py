@@ -11,6 +11,7 @@ from asym_jax.config import LossConfig
 from asym_jax.losses.adaptive import adaptive_weight
 from asym_jax.losses.adversarial import critic_hinge, decoder_loss
 from asym_jax.losses.reconstruction import pixel_loss
+from asym_jax.training.accumulation import averaged_over_parts
 from asym_jax.training.state import TrainState, averaged
 
 
@@ -22,11 +23,28 @@ class Parts(Protocol):
     critic_tx: optax.GradientTransformation
 
     def draw_masks(self, key: PRNGKey, image: Images) -> Mask: ...
-    def encode(self, frozen: Params, key: PRNGKey, image: Images) -> Latents: ...
+    def draw_noise(self, key: PRNGKey, image: Images) -> Latents: ...
+    def encode(self, frozen: Params, noise: Latents, image: Images) -> Latents: ...
     def features(self, decoder: Params, latents: Latents, image: Images, mask: Mask) -> NewFeatures: ...
     def to_pixels(self, decoder: Params, features: Features) -> Images: ...
     def criticise(self, critic: Params, image: Images) -> Logits: ...
     def perceptual(self, frozen: Params, image: Images, reconstruction: Images) -> PerImage: ...
+
+
+class Batch(NamedTuple):
+    """What an update sees."""
+
+    image: Images
+    mask: Mask
+    noise: Latents
+
+
+class Found(NamedTuple):
+    """What the losses of a batch, or of a part of it, say."""
+
+    gradients: Params  # of the decoder
+    critic_gradients: Params
+    metrics: dict[str, Scalar]  # `loss/total` among them
 
 
 class CriticPass(NamedTuple):
@@ -47,6 +65,8 @@ def train_step(
     pixels: Pixels,
     *,
     critic_awake: bool,
+    accumulate: int = 1,
+    devices: int = 1,
 ) -> tuple[TrainState, dict[str, Scalar]]:
     """The next state and the scalars worth plotting.
 
@@ -65,12 +85,31 @@ def train_step(
             closure, so that XLA does not bake them into the program.
         critic_awake: static; False compiles a step without any critic, for the
             steps before `loss.critic_start`.
+        accumulate: parts that the batch is worked through in, one after another; gradients and scalars are averaged. Noise
+            and masks are those of the whole batch. The adaptive weight and the critic's statistics are of each part.
+        devices: over which the batch is spread; each part is spread over them too.
     """
     noise_key, mask_key = jax.random.split(jax.random.fold_in(root_key, state.step))
     image = pixels.astype(jnp.float32) / 127.5 - 1
-    mask = parts.draw_masks(mask_key, image)
-    latents = jax.lax.stop_gradient(parts.encode(frozen, noise_key, image))
+    batch = Batch(image, parts.draw_masks(mask_key, image), parts.draw_noise(noise_key, image))
 
+    def look(batch: Batch) -> Found:
+        return find_gradients(parts, loss, frozen, state, batch, critic_awake=critic_awake)
+
+    gradients, critic_gradients, metrics = averaged_over_parts(look, batch, parts=accumulate, devices=devices)
+    candidate, norms = _apply(parts, ema_decay, state, gradients, critic_gradients)
+    metrics |= norms
+
+    total = metrics["loss/total"]
+    finite = jnp.isfinite(total) & jnp.isfinite(norms["norm/gradient"]) & jnp.isfinite(norms["norm/critic_gradient"])
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), candidate, state)
+    return kept._replace(step=state.step + 1), metrics | {"finite": finite.astype(jnp.float32)}
+
+
+def find_gradients(parts: Parts, loss: LossConfig, frozen: Params, state: TrainState, batch: Batch, *, critic_awake: bool) -> Found:
+    """The gradients of both networks at `state`."""
+    image, mask, noise = batch
+    latents = jax.lax.stop_gradient(parts.encode(frozen, noise, image))
     features, pull_to_decoder = jax.vjp(lambda decoder: parts.features(decoder, latents, image, mask), state.decoder)
     reconstruction, pull_to_features = jax.vjp(parts.to_pixels, state.decoder, features)
     (total, metrics), cotangent = jax.value_and_grad(reconstruction_loss, argnums=3, has_aux=True)(
@@ -96,13 +135,7 @@ def train_step(
 
     last_layer, features_cotangent = pull_to_features(cotangent)
     (gradients,) = pull_to_decoder(features_cotangent)
-    gradients = jax.tree.map(jnp.add, gradients, last_layer)
-    candidate, norms = _apply(parts, ema_decay, state, gradients, critic_gradients)
-    metrics |= {"loss/total": total, **norms}
-
-    finite = jnp.isfinite(total) & jnp.isfinite(norms["norm/gradient"]) & jnp.isfinite(norms["norm/critic_gradient"])
-    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), candidate, state)
-    return kept._replace(step=state.step + 1), metrics | {"finite": finite.astype(jnp.float32)}
+    return Found(jax.tree.map(jnp.add, gradients, last_layer), critic_gradients, metrics | {"loss/total": total})
 
 
 def reconstruction_loss(

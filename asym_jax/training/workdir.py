@@ -1,6 +1,7 @@
 """The folder of a run: what lies in it, and when a run may have it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ OWN = (
 """Everything that a run writes, in `FOLDERS` and beside them; `--fresh` deletes these and nothing else."""
 
 
-WITHOUT_EFFECT = frozenset({"data.threads", "data.workers"})
-"""Settings that may change when a run goes on, because its results do not depend on them."""
+FREE = re.compile(r"sharding\.|optim\.accumulate$|model\.remat$|data\.(threads|workers)$")
+"""Settings with which a run may go on whatever they were before: they say how to compute, not what."""
 
 
 class Workdir:
@@ -120,7 +121,7 @@ def _require_same(config: TrainConfig, path: Path) -> None:
     differences = [
         f"  {name}: {there.get(name, 'absent')} there, {here.get(name, 'absent')} asked for"
         for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name) and name not in WITHOUT_EFFECT
+        if there.get(name) != here.get(name) and not FREE.match(name)
     ]
     if differences:
         raise InputError(

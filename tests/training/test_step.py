@@ -26,7 +26,10 @@ class OneWeight:
     def draw_masks(self, key, image):
         return jnp.zeros((*image.shape[:3], 1))
 
-    def encode(self, frozen, key, image):
+    def draw_noise(self, key, image):
+        return jnp.zeros((image.shape[0], 1, 1, 1))
+
+    def encode(self, frozen, noise, image):
         return image
 
     def features(self, decoder, latents, image, mask):

@@ -39,6 +39,7 @@ def tiny_config(vae: str, channels: tuple[int, ...] = (4, 8), **changes: dict[st
         "data": {"image_size": 16, "batch_size": 8, "held_out": 0, "threads": 1},
         "checkpoint": {"every": 2},
         "log": {"every": 1, "evaluate_every": 3, "samples": 2},
+        "sharding": {},
     }
     assert changes.keys() <= sections.keys()
     return TrainConfig(**{name: values | changes.get(name, {}) for name, values in sections.items()})

@@ -1,0 +1,94 @@
+"""A batch in parts: the same update, without moving pictures between devices."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asym_jax.config import LossConfig, TrainConfig
+from asym_jax.training.accumulation import averaged_over_parts
+from asym_jax.training.sharding import batch_sharding, make_mesh
+from asym_jax.training.step import train_step
+from tests.training.test_step import OneWeight, start
+
+RECONSTRUCTION = LossConfig(perceptual=1.0, adversarial=0)
+
+
+def test_a_part_takes_from_every_device_what_lies_there():
+    """Two devices hold rows 0 to 3 and 4 to 7; so the first half is 0, 1, 4, 5."""
+    seen = []
+    averaged_over_parts(lambda rows: seen.append(rows.shape) or rows, jnp.arange(8.0), parts=2, devices=2)
+    assert set(seen) == {(4,)}
+    weights = jnp.array([1.0, 10.0, 100.0, 1000.0])
+    mean = averaged_over_parts(lambda rows: rows @ weights, jnp.arange(8.0), parts=2, devices=2)
+    assert mean == ((0 + 10 + 400 + 5000) + (2 + 30 + 600 + 7000)) / 2
+
+
+def test_nothing_moves_between_devices():
+    spread = jax.ShapeDtypeStruct((32, 4, 4, 3), jnp.float32, sharding=batch_sharding(make_mesh(32, fsdp=2)))
+    work = jax.jit(lambda rows: averaged_over_parts(lambda part: jnp.sum(part**2, axis=0), rows, parts=4, devices=8))
+    program = work.lower(spread).compile().as_text()
+    assert set(re.findall(r"all-\w+|collective-\w+|reduce-scatter", program)) <= {"all-reduce"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Noisy(OneWeight):
+    """Noise and masks matter, and differ for every picture."""
+
+    def draw_masks(self, key, image):
+        return jax.random.uniform(key, (*image.shape[:3], 1))
+
+    def draw_noise(self, key, image):
+        return jax.random.normal(key, image.shape)
+
+    def encode(self, frozen, noise, image):
+        return image + noise
+
+    def features(self, decoder, latents, image, mask):
+        return decoder["w"] * latents * mask
+
+
+def pictures(count: int = 8):
+    return jax.random.randint(jax.random.key(7), (count, 2, 2, 3), 0, 256).astype(jnp.uint8)
+
+
+def update(parts, loss, pixels, **how):
+    return train_step(parts, loss, 0.75, {}, jax.random.key(0), start(), pixels, critic_awake=bool(loss.adversarial), **how)
+
+
+@pytest.mark.parametrize("how", [{"accumulate": 2}, {"accumulate": 4, "devices": 2}, {"accumulate": 8}])
+def test_without_a_critic_the_update_is_that_of_the_whole_batch(how):
+    """Noise and masks included: they follow their pictures into the parts."""
+    whole, expected = update(Noisy(), RECONSTRUCTION, pictures())
+    state, metrics = update(Noisy(), RECONSTRUCTION, pictures(), **how)
+    assert metrics.keys() == expected.keys()
+    for ours, theirs in zip(jax.tree.leaves((state, metrics)), jax.tree.leaves((whole, expected)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_with_a_critic_each_part_has_its_own_adaptive_weight():
+    loss = LossConfig(perceptual=0, adversarial=0.5, critic_start=0, adversarial_start=0)
+    bright, dark = jnp.full((4, 2, 2, 3), 255, jnp.uint8), jnp.full((4, 2, 2, 3), 204, jnp.uint8)  # 1.0 and 0.6
+    _, metrics = update(OneWeight(), loss, jnp.concatenate([bright, dark]), accumulate=2)
+    # d nll/dk = 12 w x and d g/dk = -v w x: both shrink with x, and only the 1e-4 beside the second tells them apart.
+    weights = [0.5 * (24 * x) / (0.5 * x + 1e-4) for x in (1.0, 0.6)]
+    np.testing.assert_allclose(metrics["adaptive_weight"], np.mean(weights), rtol=1e-6)
+    apart = [update(OneWeight(), loss, half)[1] for half in (bright, dark)]
+    for name in ("loss/total", "loss/critic", "logits/fake"):
+        np.testing.assert_allclose(metrics[name], np.mean([half[name] for half in apart]), rtol=1e-6)
+
+
+def test_parts_that_do_not_fit_are_refused():
+    def config(**changes):
+        values = TrainConfig().model_dump()
+        return TrainConfig(**values | {name: values[name] | change for name, change in changes.items()})
+
+    assert config(optim={"accumulate": 8}).optim.accumulate == 8  # 80 pictures, 10 share statistics
+    with pytest.raises(ValueError, match="batch_size=80 must be a multiple of optim.accumulate=3"):
+        config(optim={"accumulate": 3})
+    with pytest.raises(ValueError, match="accumulate=16 leaves 5 pictures at a time.*norm_images=10"):
+        config(optim={"accumulate": 16})
+    config(optim={"accumulate": 16}, loss={"adversarial": 0})

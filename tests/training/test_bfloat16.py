@@ -1,0 +1,71 @@
+"""bfloat16 computes, float32 remembers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asym_jax.training.networks import build, initial_state
+from asym_jax.training.step import Batch, find_gradients, train_step
+from tests.training.test_devices import pictures
+from tests.training.tiny import save_vae, tiny_config
+
+BOUND = 0.02
+"""Of every loss and norm, relative to float32, in four updates. Measured: see docs/training.md."""
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory):
+    return save_vae(tmp_path_factory.mktemp("vae") / "vae", (4, 8))
+
+
+def prepared(vae: str, dtype: str):
+    config = tiny_config(vae, model={"dtype": dtype}, optim={"steps": 50, "warmup_steps": 0})
+    networks, frozen, given = build(config)
+    init = lambda given: initial_state(config, networks, jax.random.key(1), given)  # noqa: E731
+    return config, networks, frozen, init, given
+
+
+def types(tree) -> set[str]:
+    return {leaf.dtype.name for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)}
+
+
+def test_everything_that_lasts_is_float32(vae):
+    config, networks, frozen, init, given = prepared(vae, "bfloat16")
+    state = jax.eval_shape(init, given)
+    pixels = jax.ShapeDtypeStruct((8, 16, 16, 3), jnp.uint8)
+
+    def step(frozen, state, pixels):
+        return train_step(networks, config.loss, 0.5, frozen, jax.random.key(0), state, pixels, critic_awake=True)
+
+    following, metrics = jax.eval_shape(step, frozen, state, pixels)
+    assert types(state) == types(following) == types(metrics) == {"float32"}
+
+    image = jnp.zeros((8, 16, 16, 3))
+    batch = Batch(image, image[..., :1], jnp.zeros((8, 8, 8, 4)))
+    found = jax.eval_shape(
+        lambda frozen, state: find_gradients(networks, config.loss, frozen, state, batch, critic_awake=True), frozen, state
+    )
+    assert types(found) == {"float32"}
+    features = jax.eval_shape(lambda state: networks.features(state.decoder, batch.noise, image, batch.mask), state)
+    assert types(features) == {"bfloat16"}  # or all of this would show nothing
+
+
+@pytest.mark.slow
+def test_a_few_updates_stay_near_those_in_float32(vae):
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        config, networks, frozen, init, given = prepared(vae, dtype)
+
+        def step(frozen, state, pixels, networks=networks, config=config):
+            return train_step(networks, config.loss, 0.5, frozen, jax.random.key(0), state, pixels, critic_awake=True)
+
+        state, compiled = jax.jit(init)(given), jax.jit(step)
+        found[dtype] = []
+        for _ in range(4):
+            state, metrics = compiled(frozen, state, pictures(8))
+            found[dtype].append(jax.device_get(metrics))
+    for exact, rounded in zip(found["float32"], found["bfloat16"], strict=True):
+        print({name: abs(rounded[name] / exact[name] - 1) for name in exact if exact[name]})
+        for name in ("loss/pixel", "loss/critic", "norm/gradient", "norm/critic_gradient", "norm/parameters", "adaptive_weight"):
+            np.testing.assert_allclose(rounded[name], exact[name], rtol=BOUND, err_msg=name)
