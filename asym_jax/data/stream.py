@@ -1,11 +1,11 @@
-"""The endless stream of training batches; the only module that imports grain."""
+"""The endless stream of training batches."""
 
 import dataclasses
 from collections.abc import Iterator
 
 import grain
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import PyTree, UInt8
 
 from asym_jax.data.crops import Square, random_crop
 from asym_jax.data.pictures import Picture
@@ -37,11 +37,14 @@ def batches(
     start: int = 0,
     process_index: int = 0,
     process_count: int = 1,
-) -> Iterator[UInt8[np.ndarray, "b S S 3"]]:
+    crop: grain.transforms.RandomMap | None = None,
+) -> Iterator[UInt8[np.ndarray, "b S S 3"] | PyTree]:
     """This process's share of every batch from number `start` on: `batch_size // process_count` random crops.
 
     Each epoch visits every picture once, in a new order. The pictures and crops of batch n are a function of
     (seed, n) alone: neither the number of processes nor an earlier stop changes the union of their shares.
+
+    With `crop`, a batch is what it makes of elements of the source, in the place of random crops.
 
     Raises:
         ValueError: the processes cannot share a batch evenly.
@@ -52,7 +55,7 @@ def batches(
     share = batch_size // process_count
     pictures = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None)
     # Random crops come before the slice: behind it their randomness would follow the position within the process.
-    crops = pictures.random_map(RandomCrop(image_size, crop_scale))[process_index::process_count]
+    crops = pictures.random_map(crop or RandomCrop(image_size, crop_scale))[process_index::process_count]
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, PREFETCHED_BATCHES))
     iterator = iter(crops.batch(share, drop_remainder=True).to_iter_dataset(options))
     grain.experimental.set_next_index(iterator, start)

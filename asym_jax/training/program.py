@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from asym_jax.arrays import Params
 from asym_jax.config import TrainConfig
+from asym_jax.data.latent_cache import CachedBatch
 from asym_jax.training.log import Log
 from asym_jax.training.networks import Networks
 from asym_jax.training.sharding import batch_sharding, replicated, state_shardings
@@ -23,12 +24,12 @@ class Program:
         self._root_key = jax.random.key(config.seed)
         self._compiled: dict[bool, Callable] = {}
 
-    def __call__(self, n: int, frozen: Params, state: TrainState, pixels: jax.Array) -> Callable:
-        """The function (frozen, state, pixels) -> (state, metrics) of step `n`; it donates the state."""
+    def __call__(self, n: int, frozen: Params, state: TrainState, batch: jax.Array | CachedBatch) -> Callable:
+        """The function (frozen, state, batch) -> (state, metrics) of step `n`; it donates the state."""
         awake = self._networks.critic is not None and n >= self._config.loss.critic_start
         if awake not in self._compiled:
             begin = time.monotonic()
-            self._compiled = {awake: self._jit(state, awake).lower(frozen, state, pixels).compile()}
+            self._compiled = {awake: self._jit(state, awake).lower(frozen, state, batch).compile()}
             what = "with" if awake else "without"
             self._log.note(f"compiled the step {what} critic in {time.monotonic() - begin:.0f} s")
         return self._compiled[awake]
@@ -36,10 +37,10 @@ class Program:
     def _jit(self, state: TrainState, awake: bool) -> Callable:
         everywhere, places = replicated(self._mesh), state_shardings(state, self._mesh)
 
-        def update(frozen: Params, state: TrainState, pixels: jax.Array):
+        def update(frozen: Params, state: TrainState, batch: jax.Array | CachedBatch):
             config = self._config
             return train_step(
-                self._networks, config.loss, config.optim.ema_decay, frozen, self._root_key, state, pixels, critic_awake=awake
+                self._networks, config.loss, config.optim.ema_decay, frozen, self._root_key, state, batch, critic_awake=awake
             )
 
         return jax.jit(
