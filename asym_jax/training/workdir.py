@@ -8,7 +8,7 @@ from typing import Any
 from asym_jax.config import TrainConfig
 from asym_jax.errors import InputError
 
-FOLDERS = ("samples", "checkpoints", "diagnosis", "decoder")
+FOLDERS = ("samples", "checkpoints", "diagnosis", "decoder", "profile", "latents")
 OWN = (
     "config.json",
     "metrics.jsonl",
@@ -21,6 +21,8 @@ OWN = (
     "samples/.step_*.png.tmp",
     "checkpoints/[0-9]*",
     "diagnosis/step_*",
+    "profile/plugins",
+    "latents/cache_*",
     "decoder/config.json",
     "decoder/diffusion_pytorch_model.safetensors",
 )
@@ -39,6 +41,8 @@ class Workdir:
         self.checkpoints = self.root / "checkpoints"
         self.diagnosis = self.root / "diagnosis"
         self.decoder = self.root / "decoder"
+        self.profile = self.root / "profile"
+        self.latents = self.root / "latents"
 
 
 def open_workdir(root: Path, config: TrainConfig, *, fresh: bool) -> Workdir:
