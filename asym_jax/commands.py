@@ -24,6 +24,7 @@ class TrainCommand(NamedTuple):
     config: TrainConfig
     workdir: Path
     fresh: bool
+    profile: range | None
 
 
 class EvalCommand(NamedTuple):
@@ -43,7 +44,7 @@ class EvalCommand(NamedTuple):
 
 
 def parse_train(arguments: Sequence[str], presets: Path, description: str) -> TrainCommand:
-    """Reads `--config NAME|FILE.py [--workdir DIR] [--fresh] [--section.field VALUE ...]`.
+    """Reads `--config NAME|FILE.py [--workdir DIR] [--fresh] [--profile START:STOP] [--section.field VALUE ...]`.
 
     Raises:
         InputError: the preset is missing or broken.
@@ -56,6 +57,7 @@ def parse_train(arguments: Sequence[str], presets: Path, description: str) -> Tr
     parser.add_argument("--config", metavar="NAME|FILE.py", help=f"a preset ({names}) or a file that defines `config`")
     parser.add_argument("--workdir", type=Path, metavar="DIR", help="folder of the run; default runs/NAME")
     parser.add_argument("--fresh", action="store_true", help="delete what an earlier run wrote there, and start over")
+    parser.add_argument("--profile", metavar="START:STOP", help="trace the updates from START to before STOP, the first being 0")
     # Without abbreviations, or --log would swallow --log.every.
     parser.allow_abbrev = False
     known, settings = parser.parse_known_args(arguments)
@@ -68,7 +70,7 @@ def parse_train(arguments: Sequence[str], presets: Path, description: str) -> Tr
     default = load_preset(known.config, presets) if known.config else TrainConfig()
     config = tyro.cli(TrainConfig, default=default, args=settings, prog="train.py")
     name = Path(known.config).stem
-    return TrainCommand(config, known.workdir or Path("runs") / name, known.fresh)
+    return TrainCommand(config, known.workdir or Path("runs") / name, known.fresh, _updates(known.profile))
 
 
 def parse_eval(arguments: Sequence[str], description: str) -> EvalCommand:
@@ -126,6 +128,16 @@ def load_preset(name: str, presets: Path) -> TrainConfig:
     if not isinstance(config, TrainConfig):
         raise InputError(f"--config {name}: {path} must define `config`, an asym_jax.config.TrainConfig")
     return config
+
+
+def _updates(text: str | None) -> range | None:
+    """The updates that `--profile START:STOP` names. Raises InputError if there are none."""
+    if text is None:
+        return None
+    start, _, stop = text.partition(":")
+    if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
+        raise InputError(f"--profile {text}: expected START:STOP, two whole numbers of which the first is smaller, as in 20:25")
+    return range(int(start), int(stop))
 
 
 def _positive(text: str) -> int:
