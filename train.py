@@ -1,6 +1,6 @@
 """Trains a mask-conditioned decoder.
 
-    python train.py --config NAME|FILE.py [--workdir DIR] [--fresh] [--section.field VALUE ...]
+    python train.py --config NAME|FILE.py [--workdir DIR] [--fresh] [--profile START:STOP] [--section.field VALUE ...]
 
 NAME is a preset of configs/ (demo, base, large, large2x). The run lives in
 --workdir (default runs/NAME); the same command again goes on where it stopped,
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> None:
     command = parse_train(arguments, Path(__file__).parent / "configs", __doc__)
     from asym_jax.training.loop import run  # only now: --help and typing errors should not wait for JAX
 
-    run(command.config, command.workdir, fresh=command.fresh)
+    run(command.config, command.workdir, fresh=command.fresh, profile=command.profile)
 
 
 if __name__ == "__main__":
