@@ -1,6 +1,6 @@
 """Trains a mask-conditioned decoder.
 
-    python train.py --config NAME|FILE.py [--workdir DIR] [--fresh] [--section.field VALUE ...]
+    python train.py --config NAME|FILE.py [--workdir DIR] [--fresh] [--profile START:STOP] [--section.field VALUE ...]
 
 NAME is a preset of configs/ (demo, base, large, large2x). The run lives in
 --workdir (default runs/NAME); the same command again goes on where it stopped,
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
 
     compiled.keep_on_disk()
     hosts.initialise(command.coordinator, command.processes, command.process)
-    run(command.config, command.workdir, fresh=command.fresh)
+    run(command.config, command.workdir, fresh=command.fresh, profile=command.profile)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class TrainCommand(NamedTuple):
     coordinator: str | None = None
     processes: int | None = None
     process: int | None = None
+    profile: range | None = None
 
 
 class EvalCommand(NamedTuple):
@@ -46,7 +47,7 @@ class EvalCommand(NamedTuple):
 
 
 def parse_train(arguments: Sequence[str], presets: Path, description: str) -> TrainCommand:
-    """Reads `--config NAME|FILE.py [--workdir DIR] [--fresh] [--section.field VALUE ...]`.
+    """Reads `--config NAME|FILE.py [--workdir DIR] [--fresh] [--profile START:STOP] [--section.field VALUE ...]`.
 
     Raises:
         InputError: the preset is missing or broken.
@@ -59,6 +60,7 @@ def parse_train(arguments: Sequence[str], presets: Path, description: str) -> Tr
     parser.add_argument("--config", metavar="NAME|FILE.py", help=f"a preset ({names}) or a file that defines `config`")
     parser.add_argument("--workdir", type=Path, metavar="DIR", help="folder of the run; default runs/NAME")
     parser.add_argument("--fresh", action="store_true", help="delete what an earlier run wrote there, and start over")
+    parser.add_argument("--profile", metavar="START:STOP", help="trace the updates from START to before STOP, the first being 0")
     several = parser.add_argument_group("several processes", "only where SLURM, Open MPI, a TPU pod or Kubernetes do not tell")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
     several.add_argument("--processes", type=_positive, metavar="N", help="how many there are; 1 ignores the surroundings")
@@ -76,7 +78,7 @@ def parse_train(arguments: Sequence[str], presets: Path, description: str) -> Tr
     config = tyro.cli(TrainConfig, default=default, args=settings, prog="train.py")
     name = Path(known.config).stem
     workdir = known.workdir or Path("runs") / name
-    return TrainCommand(config, workdir, known.fresh, known.coordinator, known.processes, known.process)
+    return TrainCommand(config, workdir, known.fresh, known.coordinator, known.processes, known.process, _updates(known.profile))
 
 
 def parse_eval(arguments: Sequence[str], description: str) -> EvalCommand:
@@ -134,6 +136,16 @@ def load_preset(name: str, presets: Path) -> TrainConfig:
     if not isinstance(config, TrainConfig):
         raise InputError(f"--config {name}: {path} must define `config`, an asym_jax.config.TrainConfig")
     return config
+
+
+def _updates(text: str | None) -> range | None:
+    """The updates that `--profile START:STOP` names. Raises InputError if there are none."""
+    if text is None:
+        return None
+    start, _, stop = text.partition(":")
+    if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
+        raise InputError(f"--profile {text}: expected START:STOP, two whole numbers of which the first is smaller, as in 20:25")
+    return range(int(start), int(stop))
 
 
 def _number(text: str) -> int:

@@ -100,6 +100,8 @@ class LossConfig(Strict):
     """Updates before the critic begins to learn."""
     adversarial_start: NonNegativeInt = 50_001
     """Updates before the decoder feels the critic; never before `critic_start`."""
+    adversarial_ramp: NonNegativeInt = 0
+    """Updates from `adversarial_start` on over which the decoder's adversarial weight rises linearly from 0 to full; 0: at once."""
 
     @model_validator(mode="after")
     def _critic_learns_before_it_is_felt(self) -> "LossConfig":
@@ -127,6 +129,8 @@ class OptimConfig(Strict):
     """Decay of the averaged copy of the decoder; 0 keeps none."""
     accumulate: PositiveInt = 1
     """Parts that a batch is worked through in, one after another, for one update. Must divide the batch."""
+    skip_limit: NonNegativeInt = 10
+    """Updates in a row that may be skipped because a loss or gradient is not finite; one more stops the run. 0: at the first."""
 
     @model_validator(mode="after")
     def _schedule_is_possible(self) -> "OptimConfig":
@@ -187,12 +191,20 @@ class DataConfig(Strict):
     """Threads that read and decode pictures, of all workers together."""
     workers: NonNegativeInt = 0
     """Processes that read and decode; 0 uses threads of this one. The pictures are the same."""
+    latent_cache: bool = False
+    """Encode a few fixed crops of each picture once, before the first step, instead of a new crop in every step."""
+    cached_crops: PositiveInt = 4
+    """Fixed crops of each picture in the latent cache."""
+    cache_folder: str = ""
+    """Where the latent cache lies; empty: in the folder of the run. Runs that share one find each other's latents."""
 
     @model_validator(mode="after")
     def _crops_have_a_size(self) -> "DataConfig":
         smallest, largest = self.crop_scale
         if not 0 < smallest <= largest:
             raise ValueError(f"crop_scale={self.crop_scale} must be (smallest, largest), both above 0")
+        if self.cache_folder and not self.latent_cache:
+            raise ValueError(f"cache_folder={self.cache_folder!r} has no use without latent_cache")
         return self
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import grain
 import numpy as np
+from jaxtyping import PyTree
 
 from asym_jax.data.batches import Batches
 from asym_jax.data.crops import Square, random_crop
@@ -53,7 +54,7 @@ class _Rows(grain.MapDataset):
     def __len__(self) -> int:
         return len(self._parent) // self._batch_size * self._share
 
-    def __getitem__(self, index: int) -> Square:
+    def __getitem__(self, index: int) -> PyTree:
         return self._parent[index // self._share * self._batch_size + self._first + index % self._share]
 
 
@@ -69,6 +70,7 @@ def batches(
     start: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    crop: grain.transforms.RandomMap | None = None,
 ) -> Batches:
     """This process's share of every batch from number `start` on: `batch_size // process_count` random crops, (b, S, S, 3).
 
@@ -79,6 +81,8 @@ def batches(
     Args:
         threads: pictures are read and decoded by as many threads,
         workers: spread over as many processes of their own; 0 keeps them in this one.
+
+    With `crop`, a batch is what it makes of elements of the source, in the place of random crops.
 
     Raises:
         ValueError: the processes cannot share a batch evenly.
@@ -91,7 +95,7 @@ def batches(
     pictures = _pictures(source, components, seed)
     # Random crops come before the slice: behind it their randomness would follow the position within the process.
     first = process_index * share
-    crops = _Rows(pictures.random_map(RandomCrop(image_size, crop_scale)), batch_size, first, first + share)
+    crops = _Rows(pictures.random_map(crop or RandomCrop(image_size, crop_scale)), batch_size, first, first + share)
     batched = crops.batch(share, drop_remainder=True)
     if workers:
         each = max(1, threads // workers)

@@ -1,6 +1,7 @@
 """Networks whose weights lie split over devices, and are put together where they are used."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import optax
@@ -32,6 +33,10 @@ class Gathered:
     def critic_tx(self) -> optax.GradientTransformation:
         return self.parts.critic_tx
 
+    @property
+    def groups(self) -> Sequence[tuple[str, float]]:
+        return self.parts.groups
+
     def draw_masks(self, key: PRNGKey, image: Images) -> Mask:
         return self.parts.draw_masks(key, image)
 
@@ -40,6 +45,9 @@ class Gathered:
 
     def encode(self, frozen: Params, noise: Latents, image: Images) -> Latents:
         return self.parts.encode(self._whole(frozen), noise, image)
+
+    def sample(self, frozen: Params, noise: Latents, moments: Latents) -> Latents:
+        return self.parts.sample(self._whole(frozen), noise, moments)
 
     def features(self, decoder: Params, latents: Latents, image: Images, mask: Mask) -> NewFeatures:
         return self.parts.features(gather(decoder, self.decoder_places, self.mesh), latents, image, mask)

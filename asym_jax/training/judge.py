@@ -1,10 +1,13 @@
 """The regular look at a run: held-out scores, and a sheet of pictures."""
 
+import time
+
 from jax.sharding import Mesh
 
 from asym_jax.arrays import Params
 from asym_jax.config import TrainConfig
 from asym_jax.data.sources import Source
+from asym_jax.errors import InputError
 from asym_jax.sheets import save_picture
 from asym_jax.training import hosts
 from asym_jax.training.held_out import HeldOut
@@ -12,6 +15,7 @@ from asym_jax.training.log import Log
 from asym_jax.training.networks import Networks
 from asym_jax.training.state import TrainState
 from asym_jax.training.workdir import Workdir
+from asym_jax.weights.networks import LpipsWeights, load_lpips
 
 
 class Judge:
@@ -19,17 +23,19 @@ class Judge:
 
     def __init__(self, config: TrainConfig, networks: Networks, source: Source, mesh: Mesh, workdir: Workdir, log: Log) -> None:
         self._held_out = None
+        self._workdir, self._log = workdir, log
         if len(source):
-            shape = {"recipe": config.data.mask, "image_size": config.data.image_size, "batch_size": config.data.batch_size}
-            self._held_out = HeldOut(networks, source, mesh, **shape)
-        self._rows, self._workdir, self._log = min(config.log.samples, config.data.batch_size), workdir, log
+            data = config.data
+            shape = {"recipe": data.mask, "image_size": data.image_size, "batch_size": data.batch_size, "rows": config.log.samples}
+            self._held_out = HeldOut(networks, source, mesh, **shape, perceptual=_lpips_if_there(log))
 
     def __call__(self, done: int, frozen: Params, state: TrainState) -> dict[str, float]:
-        """The scores after `done` steps, as `HeldOut.measure` names them; empty if no pictures are held out."""
+        """The scores after `done` steps, as `HeldOut.measure` names them, and the seconds it took; empty if nothing is held out."""
         if self._held_out is None:
             return {}
+        begin = time.monotonic()
         scores = self._held_out.measure(frozen, state.best_decoder)
-        sheet = self._held_out.sheet(frozen, state.best_decoder, self._rows)
+        sheet = self._held_out.sheet()
         if hosts.is_first():
             save_picture(sheet, self._workdir.samples / f"step_{done:08}.png")
         shown = [
@@ -38,4 +44,13 @@ class Judge:
             if f"held_out/{name}" in scores
         ]
         self._log.note(f"step {done}: held-out {', '.join(shown)}")
-        return scores
+        return scores | {"evaluation_seconds": time.monotonic() - begin}
+
+
+def _lpips_if_there(log: Log) -> LpipsWeights | None:
+    """The weights of LPIPS, or None after a line that says why they cannot be used."""
+    try:
+        return load_lpips()
+    except InputError as error:
+        log.note(f"held-out LPIPS is left out: {error}")
+        return None

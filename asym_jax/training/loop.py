@@ -12,15 +12,18 @@ from asym_jax import checkpoint
 from asym_jax.arrays import Params
 from asym_jax.config import TrainConfig
 from asym_jax.data.batches import Batches
+from asym_jax.data.latent_cache import CachedSource, PickCachedCrop
 from asym_jax.data.sources import Source, open_source, split
 from asym_jax.data.stream import batches
 from asym_jax.training import hosts
 from asym_jax.training.diagnosis import Watch
 from asym_jax.training.export import export
 from asym_jax.training.judge import Judge
+from asym_jax.training.latents import with_cached_latents
 from asym_jax.training.log import Log, Pace
 from asym_jax.training.networks import Networks, build, initial_state
-from asym_jax.training.optim import critic_schedule, decoder_schedule
+from asym_jax.training.optim import critic_schedule, decoder_schedule, group_names
+from asym_jax.training.profile import Profile, require_possible
 from asym_jax.training.program import Program
 from asym_jax.training.sharding import FROZEN, batch_sharding, make_mesh, placement_table, state_shardings
 from asym_jax.training.silence import Silence
@@ -29,8 +32,10 @@ from asym_jax.training.waiting import Waiting
 from asym_jax.training.workdir import Workdir, open_workdir
 
 
-def run(config: TrainConfig, root: Path, *, fresh: bool = False, pictures: Source | None = None) -> None:
-    """Trains in the folder `root`, going on from its newest checkpoint if there is one.
+def run(
+    config: TrainConfig, root: Path, *, fresh: bool = False, profile: range | None = None, pictures: Source | None = None
+) -> None:
+    """Trains in the folder `root`, going on from its newest checkpoint if there is one; `profile` are updates to trace.
 
     `pictures` take the place of `config.data.source`.
 
@@ -42,6 +47,7 @@ def run(config: TrainConfig, root: Path, *, fresh: bool = False, pictures: Sourc
     with hosts.agreed():
         mesh = make_mesh(config.data.batch_size, accumulate=config.optim.accumulate, fsdp=config.sharding.fsdp)
         source, held_out = split(open_source(config.data.source) if pictures is None else pictures, config.data.held_out)
+        require_possible(profile, config.optim.steps)
         source[0]  # raises if no picture at all can be read
         networks, frozen, given = build(config)
         blueprint = _plan(config, networks, frozen, given, mesh)
@@ -66,9 +72,12 @@ def run(config: TrainConfig, root: Path, *, fresh: bool = False, pictures: Sourc
             judge = Judge(config, networks, held_out, mesh, workdir, log)
             if start == 0:
                 log.scalars(0, judge(0, frozen, state))
-            session = _Session(config, networks, frozen, mesh, source, workdir, log, checkpoints, judge)
-            with _stream(config, source, start) as stream:
-                state = _advance(session, state, start, stream)
+            with Profile(profile, workdir.profile, start, log.note) as profiler:
+                if config.data.latent_cache:
+                    source = with_cached_latents(config, networks, frozen, source, workdir.latents, log.note)
+                session = _Session(config, networks, frozen, mesh, source, workdir, log, checkpoints, judge, profiler)
+                with _stream(config, source, start) as stream:
+                    state = _advance(session, state, start, stream)
 
             # 4. What remains of the run: a decoder in diffusers' layout.
             export(config, networks, frozen, state, workdir, mesh)
@@ -87,6 +96,7 @@ class _Session(NamedTuple):
     log: Log
     checkpoints: checkpoint.Checkpoints
     judge: Judge
+    profile: Profile
 
 
 class _Blueprint(NamedTuple):
@@ -121,20 +131,21 @@ def _advance(session: _Session, state: TrainState, start: int, stream: Batches) 
     place = batch_sharding(session.mesh)
     program = Program(config, session.networks, session.mesh, log)
     program.prepare(start, frozen, state)
-    watch = Watch(session.workdir)
+    watch = Watch(config, session.workdir, log.note)
     pace = Pace()
     waiting = Waiting(stream, config.data, log)
     metrics = None
     for n in range(start, config.optim.steps):
-        pixels = waiting.next(metrics)
-        spread = jax.make_array_from_process_local_data(place, pixels)
+        batch = waiting.next(metrics)
+        spread = jax.tree.map(lambda share: jax.make_array_from_process_local_data(place, share), batch)
         with pace.paused():
-            step = program(n, frozen, state, spread)
-        state, metrics = step(frozen, state, spread)
+            step = program(n, frozen, state)
+        with session.profile.step(n):
+            state, metrics = step(frozen, state, spread)
         done = n + 1
         # The step before is looked at only now, so that the device never waits for the host.
-        watch(state, done, metrics, pixels)
-        pace.count(len(pixels) * jax.process_count())
+        watch(state, done, metrics, batch)
+        pace.count(config.data.batch_size)
         log.advance(done)
 
         def due(every: int, done: int = done) -> bool:
@@ -169,12 +180,14 @@ def _stream(config: TrainConfig, source: Source, start: int) -> Batches:
         start=start,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        crop=PickCachedCrop(source.cache) if isinstance(source, CachedSource) else None,
     )
 
 
 def _rates(config: TrainConfig, n: int) -> dict[str, float]:
     """Learning rates of step `n`, by group."""
-    rates = {f"learning_rate/{pattern}": float(decoder_schedule(config.optim, m)(n)) for pattern, m in config.optim.groups}
+    names = group_names(config.optim.groups)
+    rates = {f"learning_rate/{names[p]}": float(decoder_schedule(config.optim, m)(n)) for p, m in config.optim.groups}
     if config.loss.adversarial:
         rates["learning_rate/critic"] = float(critic_schedule(config.optim, config.loss.critic_start)(n))
     return rates

@@ -14,6 +14,7 @@ from asym_jax.errors import InputError
 from asym_jax.losses.lpips import lpips
 from asym_jax.models.autoencoder import AsymmetricAutoencoder, AsymmetricAutoencoderKL, SymmetricAutoencoder
 from asym_jax.models.critic import Critic
+from asym_jax.models.encoder import Point, Posterior
 from asym_jax.models.vq import AsymmetricVQModel, VQModel
 from asym_jax.training.optim import critic_optimiser, decoder_optimiser
 from asym_jax.training.state import TrainState
@@ -34,6 +35,7 @@ class Networks:
     full_mask_probability: float
     decoder_tx: optax.GradientTransformation
     critic_tx: optax.GradientTransformation
+    groups: tuple[tuple[str, float], ...] = ((".*", 1.0),)
 
     def draw_masks(self, key: PRNGKey, image: Images) -> Mask:
         """A fresh mask for each picture."""
@@ -57,6 +59,15 @@ class Networks:
         latents = self.vae.apply(vae, image, method="encode").at(noise)
         return self.vae.apply(vae, latents, method="decoder_input")
 
+    def moments(self, frozen: Params, image: Images) -> Latents:
+        """What `sample` needs of the encoder: mean and log-variance of the posterior side by side; with a codebook, the latents."""
+        return jnp.concatenate(self.vae.apply({"params": frozen["vae"]}, image, method="encode"), axis=-1)
+
+    def sample(self, frozen: Params, noise: Latents, moments: Latents) -> Latents:
+        """What `encode` gives for the picture that `moments` belong to."""
+        posterior = Posterior(*jnp.split(moments, 2, axis=-1)) if self.vae.double_z else Point(moments)
+        return self.vae.apply({"params": frozen["vae"]}, posterior.at(noise), method="decoder_input")
+
     def features(self, decoder: Params, latents: Latents, image: Images, mask: Mask) -> NewFeatures:
         return self._apply_decoder(decoder, lambda module: module.features(latents, image, mask))
 
@@ -75,11 +86,22 @@ class Networks:
 
     def reconstruct(self, frozen: Params, decoder: Params, image: Images, mask: Mask) -> tuple[Images, Images]:
         """What the plain autoencoder and ours make of the same latents (the posterior's mean, if there is one); not clipped."""
-        vae = {"params": frozen["vae"]}
-        latents = self.vae.apply(vae, image, method="encode").mean
-        plain = self.vae.apply(vae, latents, method="decode")
-        ours = self.model.apply({"params": self.whole(frozen, decoder)}, latents, image=image, mask=mask, method="decode")
-        return plain, ours
+        latents = self.mean_latents(frozen, image)
+        return self.decode_plainly(frozen, latents), self.decode(frozen, decoder, latents, image=image, mask=mask)
+
+    def mean_latents(self, frozen: Params, image: Images) -> Latents:
+        """The mean of the posterior, if there is one."""
+        return self.vae.apply({"params": frozen["vae"]}, image, method="encode").mean
+
+    def decode_plainly(self, frozen: Params, latents: Latents) -> Images:
+        """What the frozen autoencoder makes of latents; not clipped."""
+        return self.vae.apply({"params": frozen["vae"]}, latents, method="decode")
+
+    def decode(
+        self, frozen: Params, decoder: Params, latents: Latents, *, image: Images | None = None, mask: Mask | None = None
+    ) -> Images:
+        """What ours makes of latents, with `image` and `mask` or without both; not clipped."""
+        return self.model.apply({"params": self.whole(frozen, decoder)}, latents, image=image, mask=mask, method="decode")
 
     def _apply_decoder(self, decoder: Params, method: Callable) -> jax.Array:
         return self.model.apply({"params": {"decoder": decoder}}, method=lambda model: method(model.decoder))
@@ -119,6 +141,7 @@ def build(config: TrainConfig) -> tuple[Networks, Params, Params | None]:
         full_mask_probability=config.data.full_mask_probability,
         decoder_tx=decoder_optimiser(config.optim, jax.eval_shape(lambda: fresh_decoder(model, jax.random.key(0)))),
         critic_tx=critic_optimiser(config.optim, config.loss.critic_start),
+        groups=config.optim.groups,
     )
     return networks, frozen, given
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Int
 
 from asym_jax.arrays import Params
 from asym_jax.config import OptimConfig
@@ -62,6 +63,24 @@ def group_of(groups: Sequence[tuple[str, float]], params: Params) -> Params:
             f"optim.groups: no parameter of the decoder matches {sorted(unused)} (or an earlier pattern takes them all)"
         )
     return labels
+
+
+def group_names(groups: Sequence[tuple[str, float]]) -> dict[str, str]:
+    """A name for each pattern that logs and TensorBoard can show: its words, joined by underscores; `.*` is the `rest`."""
+    names: dict[str, str] = {}
+    for pattern, _ in groups:
+        name = stem = re.sub(r"\W+", "_", pattern).strip("_") or "rest"
+        # `critic` is the name of the other network.
+        while name in (*names.values(), "critic"):
+            name = f"{stem}_{len(names) + 1}"
+        names[pattern] = name
+    return names
+
+
+def updates_applied(opt_state: optax.OptState) -> Int[Array, ""] | None:
+    """Updates that this optimiser has seen: fewer than the steps done if some were skipped. None if it does not count."""
+    counts = optax.tree.get_all_with_path(opt_state, "count")
+    return counts[0][1] if counts else None
 
 
 def decoder_optimiser(config: OptimConfig, params: Params) -> optax.GradientTransformation:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from asym_jax.arrays import Params
 from asym_jax.config import TrainConfig
+from asym_jax.data.latent_cache import CachedBatch
 from asym_jax.training.costs import costs_of
 from asym_jax.training.gathering import Gathered
 from asym_jax.training.log import Log
@@ -35,8 +36,8 @@ class Program:
             if start <= n < self._config.optim.steps:
                 self._at(n, frozen, state)
 
-    def __call__(self, n: int, frozen: Params, state: TrainState, pixels: jax.Array) -> Callable:
-        """The function (frozen, state, pixels) -> (state, metrics) of step `n`; it donates the state."""
+    def __call__(self, n: int, frozen: Params, state: TrainState) -> Callable:
+        """The function (frozen, state, batch) -> (state, metrics) of step `n`; it donates the state."""
         return self._at(n, frozen, state)
 
     def _at(self, n: int, frozen: Params, state: TrainState) -> Callable:
@@ -57,7 +58,7 @@ class Program:
         if config.sharding.fsdp > 1:
             parts = Gathered(parts, mesh, places.decoder, places.critic)
 
-        def update(frozen: Params, state: TrainState, pixels: jax.Array):
+        def update(frozen: Params, state: TrainState, batch: jax.Array | CachedBatch):
             return train_step(
                 parts,
                 config.loss,
@@ -65,19 +66,26 @@ class Program:
                 frozen,
                 self._root_key,
                 state,
-                pixels,
+                batch,
                 critic_awake=critic_awake,
                 accumulate=config.optim.accumulate,
                 devices=mesh.size,
             )
 
-        side = config.data.image_size
         spread = batch_sharding(mesh)
-        pixels = jax.ShapeDtypeStruct((config.data.batch_size, side, side, 3), jnp.uint8, sharding=spread)
         program = jax.jit(
             update,
             in_shardings=(frozen_places, places, spread),
             out_shardings=(places, replicated(mesh)),
             donate_argnums=1,
         )
-        return program.lower(frozen, state, pixels)
+        return program.lower(frozen, state, self._abstract_batch(frozen, spread))
+
+    def _abstract_batch(self, frozen: Params, place: NamedSharding) -> jax.ShapeDtypeStruct | CachedBatch:
+        data = self._config.data
+        shape = (data.batch_size, data.image_size, data.image_size, 3)
+        pixels = jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=place)
+        if not data.latent_cache:
+            return pixels
+        moments = jax.eval_shape(self._networks.moments, frozen, jax.ShapeDtypeStruct(shape, jnp.float32))
+        return CachedBatch(pixels, jax.ShapeDtypeStruct(moments.shape, moments.dtype, sharding=place))

@@ -1,17 +1,23 @@
 """One update of decoder and critic, as a pure function of its arguments."""
 
+import functools
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Int
 
 from asym_jax.arrays import Features, Images, Latents, Logits, Mask, NewFeatures, Params, PerImage, Pixels, PRNGKey, Scalar
 from asym_jax.config import LossConfig
+from asym_jax.data.latent_cache import CachedBatch
 from asym_jax.losses.adaptive import adaptive_weight
 from asym_jax.losses.adversarial import critic_hinge, decoder_loss
 from asym_jax.losses.reconstruction import pixel_loss
 from asym_jax.training.accumulation import averaged_over_parts
+from asym_jax.training.norms import critic_norms, group_norms
+from asym_jax.training.optim import updates_applied
 from asym_jax.training.state import TrainState, averaged
 
 
@@ -21,10 +27,12 @@ class Parts(Protocol):
 
     decoder_tx: optax.GradientTransformation
     critic_tx: optax.GradientTransformation
+    groups: Sequence[tuple[str, float]]  # as `OptimConfig.groups`, for the norms by group
 
     def draw_masks(self, key: PRNGKey, image: Images) -> Mask: ...
     def draw_noise(self, key: PRNGKey, image: Images) -> Latents: ...
     def encode(self, frozen: Params, noise: Latents, image: Images) -> Latents: ...
+    def sample(self, frozen: Params, noise: Latents, moments: Latents) -> Latents: ...
     def features(self, decoder: Params, latents: Latents, image: Images, mask: Mask) -> NewFeatures: ...
     def to_pixels(self, decoder: Params, features: Features) -> Images: ...
     def criticise(self, critic: Params, image: Images) -> Logits: ...
@@ -37,6 +45,7 @@ class Batch(NamedTuple):
     image: Images
     mask: Mask
     noise: Latents
+    moments: Latents | None = None  # what the encoder gave for `image`, if that is known
 
 
 class Found(NamedTuple):
@@ -62,7 +71,7 @@ def train_step(
     frozen: Params,
     root_key: PRNGKey,
     state: TrainState,
-    pixels: Pixels,
+    batch: Pixels | CachedBatch,
     *,
     critic_awake: bool,
     accumulate: int = 1,
@@ -77,12 +86,13 @@ def train_step(
     the critic, with the updated decoder and fresh noise.)
 
     The noise and the masks of step n depend on `root_key` and n alone, so a
-    resumed run repeats them. A step whose loss or gradients are not finite
-    changes nothing but the step counter.
+    resumed run repeats them. A step whose loss, gradients, updates or results
+    are not finite changes nothing but the step counter.
 
     Args:
         frozen: weights of encoder and perceptual network: an argument and not a
             closure, so that XLA does not bake them into the program.
+        batch: pictures, or pictures with what the encoder gave for them, which is then not run.
         critic_awake: static; False compiles a step without any critic, for the
             steps before `loss.critic_start`.
         accumulate: parts that the batch is worked through in, one after another; gradients and scalars are averaged. Noise
@@ -90,8 +100,9 @@ def train_step(
         devices: over which the batch is spread; each part is spread over them too.
     """
     noise_key, mask_key = jax.random.split(jax.random.fold_in(root_key, state.step))
+    pixels, moments = batch if isinstance(batch, CachedBatch) else (batch, None)
     image = pixels.astype(jnp.float32) / 127.5 - 1
-    batch = Batch(image, parts.draw_masks(mask_key, image), parts.draw_noise(noise_key, image))
+    batch = Batch(image, parts.draw_masks(mask_key, image), parts.draw_noise(noise_key, image), moments)
 
     def look(batch: Batch) -> Found:
         return find_gradients(parts, loss, frozen, state, batch, critic_awake=critic_awake)
@@ -100,16 +111,19 @@ def train_step(
     candidate, norms = _apply(parts, ema_decay, state, gradients, critic_gradients)
     metrics |= norms
 
-    total = metrics["loss/total"]
-    finite = jnp.isfinite(total) & jnp.isfinite(norms["norm/gradient"]) & jnp.isfinite(norms["norm/critic_gradient"])
+    finite = functools.reduce(jnp.logical_and, map(jnp.isfinite, [metrics["loss/total"], *norms.values()]))
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), candidate, state)
+    applied = updates_applied(kept.decoder_opt)
+    if applied is not None:
+        metrics["skipped_steps"] = (state.step + 1 - applied).astype(jnp.float32)
     return kept._replace(step=state.step + 1), metrics | {"finite": finite.astype(jnp.float32)}
 
 
 def find_gradients(parts: Parts, loss: LossConfig, frozen: Params, state: TrainState, batch: Batch, *, critic_awake: bool) -> Found:
     """The gradients of both networks at `state`."""
-    image, mask, noise = batch
-    latents = jax.lax.stop_gradient(parts.encode(frozen, noise, image))
+    image, mask, noise, moments = batch
+    latents = parts.encode(frozen, noise, image) if moments is None else parts.sample(frozen, noise, moments)
+    latents = jax.lax.stop_gradient(latents)
     features, pull_to_decoder = jax.vjp(lambda decoder: parts.features(decoder, latents, image, mask), state.decoder)
     reconstruction, pull_to_features = jax.vjp(parts.to_pixels, state.decoder, features)
     (total, metrics), cotangent = jax.value_and_grad(reconstruction_loss, argnums=3, has_aux=True)(
@@ -127,15 +141,28 @@ def find_gradients(parts: Parts, loss: LossConfig, frozen: Params, state: TrainS
             factor=loss.adversarial,
             maximum=loss.adaptive_max,
         )
-        felt = jnp.where(state.step >= loss.adversarial_start, weight, 0.0)
+        share = adversarial_share(loss, state.step)
+        felt = jnp.where(share > 0, weight * share if loss.adversarial_ramp else weight, 0.0)
         cotangent = cotangent + felt * critic.cotangent
         total = total + felt * critic.metrics["loss/adversarial"]
         critic_gradients = critic.gradients
-        metrics |= critic.metrics | {"adaptive_weight": weight}
+        metrics |= critic.metrics | {"adaptive_weight": weight, "adversarial_share": share, "adversarial_weight": felt}
+        metrics |= {
+            "norm/last_layer/reconstruction": optax.tree.norm(last_layer["conv_out"]["kernel"]),
+            "norm/last_layer/adversarial": optax.tree.norm(last_layer_adversarial["conv_out"]["kernel"]),
+        }
 
     last_layer, features_cotangent = pull_to_features(cotangent)
     (gradients,) = pull_to_decoder(features_cotangent)
     return Found(jax.tree.map(jnp.add, gradients, last_layer), critic_gradients, metrics | {"loss/total": total})
+
+
+def adversarial_share(loss: LossConfig, step: Int[Array, ""]) -> Scalar:
+    """How much of the adversarial term the decoder feels in update `step`, 0..1: nothing up to `adversarial_start`, then a ramp."""
+    since = step - loss.adversarial_start
+    if not loss.adversarial_ramp:
+        return (since >= 0).astype(jnp.float32)
+    return jnp.clip(since.astype(jnp.float32) / loss.adversarial_ramp, 0.0, 1.0)
 
 
 def reconstruction_loss(
@@ -169,6 +196,8 @@ def criticise(parts: Parts, critic: Params, image: Images, reconstruction: Image
         "loss/critic": own,
         "logits/real": jnp.mean(real),
         "logits/fake": jnp.mean(fake),
+        "accuracy/real": jnp.mean((real > 0).astype(jnp.float32)),
+        "accuracy/fake": jnp.mean((fake < 0).astype(jnp.float32)),
     }
     return CriticPass(cotangent, gradients, metrics)
 
@@ -192,4 +221,6 @@ def _apply(
         "norm/update": optax.tree.norm(updates),
         "norm/parameters": optax.tree.norm(decoder),
         "norm/critic_gradient": optax.tree.norm(critic_gradients),
+        **group_norms(parts.groups, gradient=gradients, update=updates, parameters=decoder),
+        **critic_norms(update=critic_updates, parameters=following.critic),
     }

@@ -50,7 +50,8 @@ class Waiting:
             self._warned = now
             self._log.note(
                 f"warning: {share:.0%} of the time since the last log was spent waiting for pictures. What helps: more "
-                f"--data.threads (now {self._data.threads}) as long as cores are idle; --data.workers (now {self._data.workers}) if one "
-                "core is full and others are idle; packing files that lie on a network disk (python -m tools.pack_array_record)"
+                f"--data.threads (now {self._data.threads}) as long as cores are idle; "
+                f"--data.workers (now {self._data.workers}) if one core is full and others are idle; "
+                "packing files that lie on a network disk (python -m tools.pack_array_record)"
             )
         return share

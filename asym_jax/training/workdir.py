@@ -9,7 +9,7 @@ from typing import Any
 from asym_jax.config import TrainConfig
 from asym_jax.errors import InputError
 
-FOLDERS = ("samples", "checkpoints", "diagnosis", "decoder")
+FOLDERS = ("samples", "checkpoints", "diagnosis", "decoder", "profile", "latents")
 OWN = (
     "config.json",
     "metrics.jsonl",
@@ -23,6 +23,8 @@ OWN = (
     "checkpoints/[0-9]*",
     "diagnosis/step_*",
     "decoder/README.md",
+    "profile/plugins",
+    "latents/cache_*",
     "decoder/config.json",
     "decoder/diffusion_pytorch_model.safetensors",
 )
@@ -45,6 +47,8 @@ class Workdir:
         self.checkpoints = self.root / "checkpoints"
         self.diagnosis = self.root / "diagnosis"
         self.decoder = self.root / "decoder"
+        self.profile = self.root / "profile"
+        self.latents = self.root / "latents"
 
 
 def open_workdir(root: Path, config: TrainConfig, *, fresh: bool) -> Workdir:

@@ -41,7 +41,7 @@ def update(mesh, config, networks, frozen, state, folder):
     pixels = jax.device_put(pictures(config.data.batch_size), batch_sharding(mesh))
     assert len(pixels.addressable_shards) == mesh.size
     with Log(folder / f"{mesh.size}.jsonl", start=0, steps=1) as log:
-        return Program(config, networks, mesh, log)(0, frozen, state, pixels)(frozen, state, pixels)
+        return Program(config, networks, mesh, log)(0, frozen, state)(frozen, state, pixels)
 
 
 # Pictures that share statistics lie on four devices, or on one.

@@ -22,6 +22,7 @@ class OneWeight:
 
     decoder_tx: optax.GradientTransformation = optax.sgd(1.0)
     critic_tx: optax.GradientTransformation = optax.sgd(1.0)
+    groups: tuple = (("^w$", 1.0), ("conv_out", 1.0))
 
     def draw_masks(self, key, image):
         return jnp.zeros((*image.shape[:3], 1))
@@ -31,6 +32,9 @@ class OneWeight:
 
     def encode(self, frozen, noise, image):
         return image
+
+    def sample(self, frozen, key, moments):
+        return moments
 
     def features(self, decoder, latents, image, mask):
         return decoder["w"] * latents
