@@ -11,10 +11,12 @@ killed at any moment. Once a save is known to be finished it gets a manifest
 
 import contextlib
 import functools
+import gc
 import logging
 import re
 import shutil
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -137,18 +139,16 @@ class Checkpoints:
             place = self._folder / str(step)
             checked, reason = of_first(functools.partial(_check, place))
             if reason is None:
-                try:
-                    metadata = self._metadata(step)
-                    items = self.load(step, abstract)
+                loaded = self._attempt(step, abstract)
+                if isinstance(loaded, Loaded):
                     self._set_aside(damaged, step)
-                    return Loaded(step, items, metadata.get("notes") or {})
-                except Exception as error:
-                    if checked:
-                        raise InputError(
-                            f"checkpoint {place} is whole but cannot be loaded ({_reason(error)}). Was it written by another "
-                            "version of this program? --fresh starts over."
-                        ) from error
-                    reason = _reason(error)
+                    return loaded
+                if checked:
+                    raise InputError(
+                        f"checkpoint {place} is whole but cannot be loaded ({loaded}). Was it written by another version of "
+                        "this program? --fresh starts over."
+                    )
+                reason = loaded
             damaged[step] = reason
         if damaged:
             there = "\n".join(f"  {step}: {reason}" for step, reason in damaged.items())
@@ -167,6 +167,15 @@ class Checkpoints:
             log.warning("the last checkpoint could not be written: %s", error)
         if self._checkpointer is not None:
             self._checkpointer.close()
+
+    def _attempt(self, step: int, abstract: dict[str, PyTree]) -> Loaded | str:
+        """A checkpoint, or why it cannot be loaded."""
+        with _quietly():
+            try:
+                notes = self._metadata(step).get("notes") or {}
+                return Loaded(step, self.load(step, abstract), notes)
+            except Exception as error:
+                return _reason(error)
 
     def _opened(self) -> ocp.training.Checkpointer:
         if self._checkpointer is None:
@@ -195,10 +204,14 @@ class Checkpoints:
         """Runs beside the training: waits for Orbax, then notes what was written."""
         try:
             started.result()
-            if jax.process_index() == 0:
-                write_manifest(self._folder / str(step))
         except BaseException as error:
             self._error = error
+            return
+        if jax.process_index() == 0:
+            try:
+                write_manifest(self._folder / str(step))
+            except OSError as error:
+                log.warning("checkpoint %d is saved, but nothing to check it by (%s)", step, _reason(error))
 
     def _abandon(self) -> None:
         """After a failure: gives its space back, and has Orbax look at the folder anew before the next save."""
@@ -244,6 +257,24 @@ def open_folder(folder: Path, keep: Keep) -> Iterator[Checkpoints]:
 def abstract_like(tree: PyTree, shardings: PyTree) -> PyTree:
     """Shapes, types and places of `tree`, as `Checkpoints.load` wants them."""
     return jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree, shardings)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Orbax leaves tasks and coroutines behind when it fails to load; they complain when they are collected."""
+    complaints = logging.getLogger("asyncio")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        complaints.addFilter(_nothing)
+        try:
+            yield
+        finally:
+            gc.collect()
+            complaints.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
 
 
 def _check(place: Path) -> tuple[bool, str | None]:

@@ -1,0 +1,135 @@
+"""Runs that are stopped: by SIGKILL at any moment, by SIGTERM and SIGINT in every phase. All end like one that never was."""
+
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from asym_jax.errors import Interrupted
+from asym_jax.training.interruption import Interruption
+from tests.training.processes import Training, decoder, in_a_save, last_record, records, sheets, whole_checkpoints
+from tests.training.tiny import save_vae, tiny_config
+
+KILLS = 20
+
+
+def send_to_myself(number: int) -> None:
+    """And has the handler run."""
+    os.kill(os.getpid(), number)
+    time.sleep(0)
+
+
+def test_before_anything_can_be_lost_a_signal_ends_the_run():
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        with pytest.raises(Interrupted, match="stopped before .* the same command goes on") as caught, Interruption():
+            send_to_myself(number)
+        assert caught.value.status == status and caught.value.at_once
+
+
+def test_a_signal_is_noted_and_a_second_interrupt_is_not():
+    with Interruption() as interruption, interruption.held():
+        assert not interruption.requested(3)
+        send_to_myself(signal.SIGTERM)
+        send_to_myself(signal.SIGTERM)
+        assert interruption.requested(4)
+        with pytest.raises(Interrupted, match="at once"):
+            send_to_myself(signal.SIGINT)
+    stop = interruption.stop("stopped after step 4, which is saved")
+    assert (str(stop), stop.status) == ("SIGTERM: stopped after step 4, which is saved; the same command goes on", 143)
+
+
+def test_the_handlers_of_others_come_back():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with Interruption():
+        assert signal.getsignal(signal.SIGTERM) != before[0]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_long_work_is_given_up_at_once_and_its_errors_are_seen():
+    release = threading.Event()
+    with Interruption() as interruption, interruption.held():
+        assert interruption.attempt(lambda a: a + 1, 2) == 3
+        with pytest.raises(ZeroDivisionError):
+            interruption.attempt(lambda: 1 / 0)
+        threading.Timer(0.2, send_to_myself, [signal.SIGTERM]).start()
+        begin = time.monotonic()
+        assert interruption.attempt(release.wait, 60) is None
+        assert time.monotonic() - begin < 10
+    release.set()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run, whose compiled programs are kept."""
+    folder = tmp_path_factory.mktemp("whole")
+    vae = save_vae(folder / "vae", (8,))
+    config = tiny_config(
+        vae,
+        (8,),
+        loss={"critic_start": 3, "adversarial_start": 5},
+        optim={"steps": 100},
+        data={"held_out": 3},
+        checkpoint={"every": 1},
+        log={"evaluate_every": 25},
+    )
+    run = SimpleNamespace(config=config, root=folder / "whole", cache=folder / "cache")
+    with Training(config, run.root, cache=run.cache) as training:
+        training.ends_with(0)
+    return run
+
+
+def assert_same(root: Path, whole: SimpleNamespace) -> None:
+    assert records(root) == records(whole.root)
+    assert decoder(root) == decoder(whole.root)
+    assert sheets(root) == sheets(whole.root)
+
+
+def newest(root: Path) -> int:
+    return max(whole_checkpoints(root), default=0)
+
+
+def moments(training: Training, kind: str, chance: random.Random) -> None:
+    """Waits for a moment to kill at."""
+    root, begin = training.root, last_record(training.root)
+    training.until(lambda: last_record(root) != begin or "step " in training.said, pause=0.005)
+    training.until(lambda: last_record(root) >= training.resumed_from + chance.randint(1, 2), pause=0.002)
+    if kind == "save":
+        training.until(lambda: in_a_save(root))
+        time.sleep(chance.uniform(0, 0.03))
+    elif kind == "manifest":
+        there = newest(root)
+        training.until(lambda: newest(root) > there)
+    else:
+        time.sleep(chance.uniform(0, 0.3))
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(whole, tmp_path):
+    chance, root, killed = random.Random(4), tmp_path / "killed", []
+    for i in range(KILLS):
+        with Training(whole.config, root, cache=whole.cache) as training:
+            moments(training, ("save", "random", "manifest", "save")[i % 4], chance)
+            training.process.kill()
+            training.process.wait()
+        place = root / "checkpoints" / str(newest(root))
+        killed.append(
+            {
+                "from": training.resumed_from,
+                "logged": last_record(root),
+                "newest": newest(root),
+                "in a save": in_a_save(root),
+                "before its manifest": newest(root) > 0 and not (place / "manifest.json").exists(),
+            }
+        )
+        print(killed[-1])
+    with Training(whole.config, root, cache=whole.cache) as training:
+        training.ends_with(0)
+    print("steps repeated:", sum(one["logged"] - one["newest"] for one in killed))
+    assert sum(one["in a save"] for one in killed) >= 5
+    assert "damaged" not in " ".join(os.listdir(root / "checkpoints"))
+    assert_same(root, whole)
