@@ -11,12 +11,9 @@ killed at any moment. Once a save is known to be finished it gets a manifest
 
 import contextlib
 import functools
-import gc
 import logging
-import re
 import shutil
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,21 +23,17 @@ from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
 
 from asym_jax.checkpoint.agreement import any_of, of_first
+from asym_jax.checkpoint.failures import SaveFailed, quieten, reason_of
 from asym_jax.checkpoint.keep import Keep
 from asym_jax.checkpoint.manifest import flaw, has_manifest, write_manifest
 from asym_jax.errors import InputError
 
 log = logging.getLogger(__name__)
-# Orbax writes pages of tracebacks for every failure, from several threads; each is reported here, in one line.
-logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+quieten()
 
 TEMPORARY = ".orbax-checkpoint-tmp"
 """Part of the names that Orbax writes under."""
 PROBE_BYTES = 1 << 16
-
-
-class SaveFailed(Exception):
-    """A checkpoint could not be written; the message is the reason."""
 
 
 class Loaded(NamedTuple):
@@ -106,7 +99,7 @@ class Checkpoints:
             )
         except (OSError, ValueError) as error:
             self._abandon()
-            raise SaveFailed(_reason(error)) from error
+            raise SaveFailed(reason_of(error)) from error
         self._writer = threading.Thread(target=self._complete, args=(step, started), name="checkpoint", daemon=True)
         self._writer.start()
 
@@ -118,12 +111,12 @@ class Checkpoints:
         self._writer, error, self._error = None, self._error, None
         if any_of(error is not None):
             self._abandon()
-            raise SaveFailed(_reason(error) if error else "another process says why") from error
+            raise SaveFailed(reason_of(error) if error else "another process says why") from error
 
     def load(self, step: int, abstract: dict[str, PyTree]) -> dict[str, PyTree]:
         """The items of `abstract` (leaves are `jax.ShapeDtypeStruct` with shardings), read straight onto their devices."""
         full = {name: tree for name, tree in abstract.items() if jax.tree.leaves(tree)}
-        return abstract | self._opened().load_checkpointables(step, full)
+        return abstract | (self._opened().load_checkpointables(step, full) if full else {})
 
     def load_newest(self, abstract: dict[str, PyTree]) -> Loaded | None:
         """The newest whole checkpoint, or None if the folder holds none at all.
@@ -170,12 +163,13 @@ class Checkpoints:
 
     def _attempt(self, step: int, abstract: dict[str, PyTree]) -> Loaded | str:
         """A checkpoint, or why it cannot be loaded."""
-        with _quietly():
-            try:
-                notes = self._metadata(step).get("notes") or {}
-                return Loaded(step, self.load(step, abstract), notes)
-            except Exception as error:
-                return _reason(error)
+        try:
+            notes = self._metadata(step).get("notes") or {}
+            # One by one: after a failure Orbax would forget the others half-way, and complain of that.
+            items = {name: self.load(step, {name: tree})[name] for name, tree in abstract.items()}
+        except Exception as error:
+            return reason_of(error)
+        return Loaded(step, items, notes)
 
     def _opened(self) -> ocp.training.Checkpointer:
         if self._checkpointer is None:
@@ -195,7 +189,7 @@ class Checkpoints:
             probe.mkdir(parents=True, exist_ok=True)
             (probe / "bytes").write_bytes(bytes(PROBE_BYTES))
         except OSError as error:
-            return _reason(error)
+            return reason_of(error)
         finally:
             shutil.rmtree(probe, ignore_errors=True)
         return None
@@ -211,7 +205,7 @@ class Checkpoints:
             try:
                 write_manifest(self._folder / str(step))
             except OSError as error:
-                log.warning("checkpoint %d is saved, but nothing to check it by (%s)", step, _reason(error))
+                log.warning("checkpoint %d is saved, but nothing to check it by (%s)", step, reason_of(error))
 
     def _abandon(self) -> None:
         """After a failure: gives its space back, and has Orbax look at the folder anew before the next save."""
@@ -259,24 +253,6 @@ def abstract_like(tree: PyTree, shardings: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree, shardings)
 
 
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Orbax leaves tasks and coroutines behind when it fails to load; they complain when they are collected."""
-    complaints = logging.getLogger("asyncio")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        complaints.addFilter(_nothing)
-        try:
-            yield
-        finally:
-            gc.collect()
-            complaints.removeFilter(_nothing)
-
-
-def _nothing(record: logging.LogRecord) -> bool:
-    return False
-
-
 def _check(place: Path) -> tuple[bool, str | None]:
     """Whether a checkpoint has a manifest to be checked by, and what is wrong with it."""
     return (True, flaw(place)) if has_manifest(place) else (False, None)
@@ -290,14 +266,3 @@ def _free(path: Path) -> Path:
         taken += 1
         free = path.with_name(f"{path.name}.{taken}")
     return free
-
-
-def _reason(error: BaseException) -> str:
-    """One line. Orbax wraps what TensorStore says, which hides what the system said."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    if system := re.search(r"([^:]+) \[os_error_code=", str(error)):
-        return system[1].strip()
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -72,10 +72,10 @@ def whole(tmp_path_factory):
         vae,
         (8,),
         loss={"critic_start": 3, "adversarial_start": 5},
-        optim={"steps": 100},
+        optim={"steps": 120},
         data={"held_out": 3},
         checkpoint={"every": 1},
-        log={"evaluate_every": 25},
+        log={"evaluate_every": 30},
     )
     run = SimpleNamespace(config=config, root=folder / "whole", cache=folder / "cache")
     with Training(config, run.root, cache=run.cache) as training:
@@ -97,7 +97,7 @@ def moments(training: Training, kind: str, chance: random.Random) -> None:
     """Waits for a moment to kill at."""
     root, begin = training.root, last_record(training.root)
     training.until(lambda: last_record(root) != begin or "step " in training.said, pause=0.005)
-    training.until(lambda: last_record(root) >= training.resumed_from + chance.randint(1, 2), pause=0.002)
+    training.until(lambda: last_record(root) >= training.resumed_from + chance.randint(1, 6), pause=0.002)
     if kind == "save":
         training.until(lambda: in_a_save(root))
         time.sleep(chance.uniform(0, 0.03))
