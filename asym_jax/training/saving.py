@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.5
 """Seconds between questions whether to give up."""
+MINUTE = 60.0
 RETRY_AFTER = 60.0
 """Seconds from a failed save to the next attempt, at the latest."""
 
@@ -29,7 +30,7 @@ class Saver:
 
     def __init__(self, config: TrainConfig, checkpoints: Checkpoints, clock: Callable[[], float] = time.monotonic) -> None:
         self._config, self._checkpoints, self._clock = config, checkpoints, clock
-        self._patience = 60.0 * config.checkpoint.patience
+        self._patience = MINUTE * config.checkpoint.patience
         self._failing_since: float | None = None
         self._tried = 0.0  # when
         self._started: int | None = None  # the step that was handed in last

@@ -20,12 +20,24 @@ CACHED = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CAC
 class Training:
     """A process that trains, and everything it says."""
 
-    def __init__(self, config: TrainConfig, root: Path, *arguments: str, cache: Path | None = None, program: str = "train.py"):
+    def __init__(
+        self,
+        config: TrainConfig,
+        root: Path,
+        *arguments: str,
+        cache: Path | None = None,
+        program: str = "train.py",
+        hindrance: str = "",
+    ) -> None:
         root.parent.mkdir(parents=True, exist_ok=True)
         preset, self._said = root.parent / f"{root.name}.py", root.parent / f"{root.name}.txt"
         preset.write_text(f"from asym_jax.config import TrainConfig\n\nconfig = TrainConfig(**{config.model_dump()!r})\n")
         self.root, self._offset = root, self._said.stat().st_size if self._said.exists() else 0
-        environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONUNBUFFERED": "1"}
+        environment = (
+            os.environ
+            | {"PYTHONPATH": str(REPOSITORY)}
+            | {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONUNBUFFERED": "1", "HINDRANCE": hindrance}
+        )
         if cache:
             environment |= CACHED | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
         with self._said.open("ab") as said:

@@ -16,6 +16,7 @@ from tests.training.processes import Training, decoder, in_a_save, last_record, 
 from tests.training.tiny import save_vae, tiny_config
 
 KILLS = 20
+HINDERED = Path(__file__).with_name("hindered.py")
 
 
 def send_to_myself(number: int) -> None:
@@ -133,3 +134,70 @@ def test_twenty_kills_change_nothing(whole, tmp_path):
     assert sum(one["in a save"] for one in killed) >= 5
     assert "damaged" not in " ".join(os.listdir(root / "checkpoints"))
     assert_same(root, whole)
+
+
+@pytest.mark.slow
+def test_signals_in_every_phase_change_nothing(whole, tmp_path):
+    """One run, stopped while it compiles, steps, saves and evaluates; the last signal comes in its last evaluation."""
+    root = tmp_path / "stopped"
+    with Training(whole.config, root) as training:  # without the cache, so that there is time
+        training.until_it_says("step 0: held-out")
+        training.process.send_signal(signal.SIGTERM)
+        begin = time.monotonic()
+        assert "SIGTERM: stopped before the first step; the same command goes on" in training.ends_with(143, 20)
+        print(f"while the step compiles: ended after {time.monotonic() - begin:.1f} s")
+    assert newest(root) == 0
+    for number, status, phase in ((signal.SIGINT, 130, "step"), (signal.SIGTERM, 143, "save"), (signal.SIGINT, 130, "save")):
+        with Training(whole.config, root, cache=whole.cache) as training:
+            training.until(lambda training=training: last_record(root) >= training.resumed_from + 3, pause=0.01)
+            if phase == "save":
+                training.until(lambda: in_a_save(root))
+            training.process.send_signal(number)
+            said = training.ends_with(status)
+        assert f"{number.name}: stopped after step {newest(root)}, which is saved; the same command goes on" in said
+        assert last_record(root) == newest(root)  # nothing is done twice
+    for step in (30, 60, 120):
+        with Training(whole.config, root, cache=whole.cache, program=str(HINDERED), hindrance="slow evaluation") as training:
+            training.until_it_says(f"evaluating {step}\n")
+            training.process.send_signal(signal.SIGTERM)
+            assert f"stopped after step {step}, which is saved" in training.ends_with(143, 20)
+        assert last_record(root) == step - 1 and newest(root) == step
+        if step == 60:
+            break
+    with Training(whole.config, root, cache=whole.cache) as training:
+        training.until(lambda: last_record(root) >= 62, pause=0.01)
+        training.process.kill()  # step 60 has been evaluated, and must not be again
+    with Training(whole.config, root, cache=whole.cache, program=str(HINDERED), hindrance="slow evaluation") as training:
+        training.until_it_says("evaluating 120\n")
+        assert "evaluating 60\n" not in training.said
+        training.process.send_signal(signal.SIGTERM)
+        assert "stopped after step 120, which is saved" in training.ends_with(143, 20)
+    with Training(whole.config, root, cache=whole.cache) as training:
+        training.ends_with(0)
+    assert_same(root, whole)
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_stops_at_once(whole, tmp_path):
+    root = tmp_path / "stopped"
+    with Training(whole.config, root, cache=whole.cache, program=str(HINDERED), hindrance="slow save") as training:
+        training.until(lambda: last_record(root) >= 2, pause=0.01)
+        training.process.send_signal(signal.SIGINT)
+        training.until_it_says("saving slowly")
+        training.process.send_signal(signal.SIGINT)
+        assert "stopped at once; the same command goes on from the newest checkpoint" in training.ends_with(130, 10)
+    with Training(whole.config, root, cache=whole.cache) as training:
+        training.until_it_says("going on from step")
+
+
+@pytest.mark.slow
+def test_the_second_of_two_runs_ends_at_once(whole, tmp_path):
+    root = tmp_path / "run"
+    with Training(whole.config, root, cache=whole.cache) as first:
+        first.until(lambda: last_record(root) >= 1, pause=0.01)
+        for arguments in ((), ("--fresh",)):
+            with Training(whole.config, root, *arguments, cache=whole.cache) as second:
+                assert f"is in use by a run on host {os.uname().nodename}, process {first.process.pid}" in second.ends_with(2)
+        first.process.kill()
+    with Training(whole.config, root, cache=whole.cache) as third:
+        third.until_it_says("going on from step")
