@@ -69,6 +69,11 @@ class Interruption:
             self.signal = self.signal or signal.SIGTERM
         return reached
 
+    @property
+    def stops_alone(self) -> bool:
+        """Whether a signal came that no other process need hear of."""
+        return self.signal is not None and not self.shared
+
     def attempt(self, work: Callable, *given: Any) -> Any:
         """What `work` returns, or None if a signal came first and it was given up; it must not matter whether it is finished.
 

@@ -79,7 +79,7 @@ def _run(config: TrainConfig, root: Path, interruption: Interruption, *, fresh: 
                 if start == 0 or pending is not None:
                     _catch_up(session, state, start, pending or {})
                 state = _advance(session, state, start)
-            if interruption.signal is not None:
+            if interruption.stops_alone:
                 raise interruption.stop(f"all {config.optim.steps} steps are done and saved, but not the decoder")
 
             # 4. What remains of the run: a decoder in diffusers' layout.
@@ -172,7 +172,7 @@ def _advance(session: _Session, state: TrainState, start: int) -> TrainState:
             if session.saver.due(done):
                 watch.settle(state)
                 session.saver.save(done, state, record)
-    session.saver.finish(config.optim.steps, state, impatient=lambda: interruption.signal is not None)
+    session.saver.finish(config.optim.steps, state, impatient=lambda: interruption.stops_alone)
     return state
 
 

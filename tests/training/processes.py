@@ -27,16 +27,17 @@ class Training:
         *arguments: str,
         cache: Path | None = None,
         program: str = "train.py",
-        hindrance: str = "",
+        hindrance: str = "", devices: int = 1,
     ) -> None:
         root.parent.mkdir(parents=True, exist_ok=True)
-        preset, self._said = root.parent / f"{root.name}.py", root.parent / f"{root.name}.txt"
+        preset, self._said = root.parent / f"{root.name}.py", root.parent / f"{root.name}{''.join(arguments[-1:])}.txt"
         preset.write_text(f"from asym_jax.config import TrainConfig\n\nconfig = TrainConfig(**{config.model_dump()!r})\n")
         self.root, self._offset = root, self._said.stat().st_size if self._said.exists() else 0
         environment = (
             os.environ
             | {"PYTHONPATH": str(REPOSITORY)}
             | {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONUNBUFFERED": "1", "HINDRANCE": hindrance}
+        environment["JAX_NUM_CPU_DEVICES"] = str(devices)
         )
         if cache:
             environment |= CACHED | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
