@@ -27,18 +27,21 @@ class Training:
         *arguments: str,
         cache: Path | None = None,
         program: str = "train.py",
-        hindrance: str = "", devices: int = 1,
+        hindrance: str = "",
+        devices: int = 1,
     ) -> None:
         root.parent.mkdir(parents=True, exist_ok=True)
         preset, self._said = root.parent / f"{root.name}.py", root.parent / f"{root.name}{''.join(arguments[-1:])}.txt"
         preset.write_text(f"from asym_jax.config import TrainConfig\n\nconfig = TrainConfig(**{config.model_dump()!r})\n")
         self.root, self._offset = root, self._said.stat().st_size if self._said.exists() else 0
-        environment = (
-            os.environ
-            | {"PYTHONPATH": str(REPOSITORY)}
-            | {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONUNBUFFERED": "1", "HINDRANCE": hindrance}
-        environment["JAX_NUM_CPU_DEVICES"] = str(devices)
-        )
+        environment = os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": str(devices),
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONUNBUFFERED": "1",
+            "HINDRANCE": hindrance,
+        }
         if cache:
             environment |= CACHED | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
         with self._said.open("ab") as said:

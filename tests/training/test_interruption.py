@@ -96,9 +96,9 @@ def newest(root: Path) -> int:
 
 def moments(training: Training, kind: str, chance: random.Random) -> None:
     """Waits for a moment to kill at."""
-    root, begin = training.root, last_record(training.root)
-    training.until(lambda: last_record(root) != begin or "step " in training.said, pause=0.005)
-    training.until(lambda: last_record(root) >= training.resumed_from + chance.randint(1, 6), pause=0.002)
+    root, steps = training.root, chance.randint(1, 8)
+    training.until_it_says("pictures of 16 pixels per step")  # what will be done again is gone from the log
+    training.until(lambda: last_record(root) >= training.resumed_from + steps, pause=0.002)
     if kind == "save":
         training.until(lambda: in_a_save(root))
         time.sleep(chance.uniform(0, 0.03))
