@@ -13,7 +13,7 @@ from typing import NamedTuple
 import tyro
 
 from asym_jax.config import TrainConfig
-from asym_jax.errors import Diverged, InputError
+from asym_jax.errors import CannotSave, Diverged, InputError, Interrupted
 
 TASKS = ("reconstruct",)
 
@@ -164,16 +164,30 @@ def _positive(text: str) -> int:
 def report_errors(after_interrupt: str = "the same command goes on from the newest checkpoint") -> Iterator[None]:
     """Ends the program on an error that the user can mend: one message on stderr.
 
-    Status 2 for bad input, 1 for a run that diverged, 130 for Ctrl-C.
+    Status 2 for bad input, 1 for a run that diverged or could not be saved, 130 for Ctrl-C, 143 for SIGTERM.
     `ASYM_JAX_TRACEBACK=1` shows where the error came from.
     """
     try:
         yield
-    except (InputError, Diverged) as error:
+    except (InputError, Diverged, CannotSave) as error:
         if os.environ.get("ASYM_JAX_TRACEBACK") == "1":
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, CannotSave):
+            _leave(1)
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except Interrupted as error:
+        print(f"\n{error}", file=sys.stderr)
+        if error.at_once:
+            _leave(error.status)
+        sys.exit(error.status)
     except KeyboardInterrupt:
         print(f"\ninterrupted; {after_interrupt}", file=sys.stderr)
         sys.exit(130)
+
+
+def _leave(status: int) -> None:
+    """Ends the process without waiting for threads: a compiler, or a save that failed, may hold them for minutes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -214,6 +214,21 @@ class CheckpointConfig(Strict):
     every: PositiveInt = 1_000
     keep: PositiveInt = 2
     """Newest checkpoints kept."""
+    keep_best: str = ""
+    """Held-out metric whose best checkpoint is kept too, such as held_out/pre_error: the largest of psnr and ssim, the smallest of
+    any other."""
+    keep_every: NonNegativeInt = 0
+    """Steps between checkpoints that are kept for good; 0 keeps none."""
+    patience: PositiveInt = 60
+    """Minutes for which checkpoints may go on failing, as on a full disk, before the run stops."""
+
+    @model_validator(mode="after")
+    def _what_is_kept_is_saved(self) -> "CheckpointConfig":
+        if self.keep_best and not self.keep_best.startswith("held_out/"):
+            raise ValueError(f"keep_best={self.keep_best!r} must be a metric of the held-out pictures, such as held_out/pre_error")
+        if self.keep_every % self.every:
+            raise ValueError(f"keep_every={self.keep_every} must be a multiple of every={self.every}")
+        return self
 
 
 class LogConfig(Strict):
@@ -244,6 +259,11 @@ class TrainConfig(Strict):
         stride = 2 ** (len(self.model.channels) - 1)
         if self.data.image_size % stride:
             raise ValueError(f"data.image_size={self.data.image_size} must be a multiple of {stride}")
+        if self.checkpoint.keep_best and (self.log.evaluate_every % self.checkpoint.every or not self.data.held_out):
+            raise ValueError(
+                f"checkpoint.keep_best={self.checkpoint.keep_best!r} needs data.held_out above 0, and "
+                f"log.evaluate_every={self.log.evaluate_every} to be a multiple of checkpoint.every={self.checkpoint.every}"
+            )
         if self.data.image_size < SMALLEST_PICTURE and (self.data.held_out or self.loss.perceptual):
             raise ValueError(f"data.image_size={self.data.image_size} is too small to be measured: at least {SMALLEST_PICTURE}")
         # Its last two layers each take one pixel away; below 3 nothing is left to score.

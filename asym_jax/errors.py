@@ -1,4 +1,4 @@
-"""The one error that users are meant to read."""
+"""The errors that users are meant to read."""
 
 
 class InputError(Exception):
@@ -6,6 +6,23 @@ class InputError(Exception):
 
     The programs print it as one message on stderr and exit with status 2.
     """
+
+
+class CannotSave(Exception):
+    """Nothing could be written for longer than the run may go on without; the message says why, and what is lost."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to stop; the message says what was saved.
+
+    Attributes:
+        status: what the program exits with: 128 plus the number of the signal, as shells say it.
+        at_once: threads may still be busy with what was given up; the program must not wait for them.
+    """
+
+    def __init__(self, message: str, *, status: int, at_once: bool) -> None:
+        super().__init__(message)
+        self.status, self.at_once = status, at_once
 
 
 class Diverged(Exception):

@@ -48,7 +48,7 @@ def placed(tree: TrainState, mesh: Mesh) -> TrainState:
 def saved(tmp_path_factory) -> Path:
     """A folder with steps 1 to 3, saved from eight devices, of which two are kept."""
     folder = tmp_path_factory.mktemp("run") / "checkpoints"
-    with checkpoint.open_folder(folder, keep=2) as checkpoints:
+    with checkpoint.open_folder(folder, checkpoint.Keep(2)) as checkpoints:
         assert checkpoints.newest is None
         for step in (1, 2, 3):
             items = placed(state(step), mesh_of(8))._asdict()
@@ -64,7 +64,7 @@ def test_the_newest_are_kept_and_none_is_half_written(saved):
 def test_a_state_comes_back_equal_on_other_devices(saved, devices):
     expected = state(3)
     everywhere = places(expected, mesh_of(devices))
-    with checkpoint.open_folder(saved, keep=2) as checkpoints:
+    with checkpoint.open_folder(saved, checkpoint.Keep(2)) as checkpoints:
         assert checkpoints.newest == 3
         items = checkpoints.load(3, checkpoint.abstract_like(expected, everywhere)._asdict())
     restored = TrainState(**items)
@@ -77,14 +77,14 @@ def test_a_state_comes_back_equal_on_other_devices(saved, devices):
 def test_one_item_can_be_read_alone(saved):
     expected = state(2)
     abstract = checkpoint.abstract_like(expected, places(expected, mesh_of(1)))
-    with checkpoint.open_folder(saved, keep=2) as checkpoints:
+    with checkpoint.open_folder(saved, checkpoint.Keep(2)) as checkpoints:
         items = checkpoints.load(2, {"decoder": abstract.decoder})
     assert set(items) == {"decoder"}
     chex.assert_trees_all_equal(items["decoder"], expected.decoder)
 
 
 def test_the_config_travels_with_its_step(saved):
-    with checkpoint.open_folder(saved, keep=2) as checkpoints:
+    with checkpoint.open_folder(saved, checkpoint.Keep(2)) as checkpoints:
         assert checkpoints.config(3) == {"optim": {"steps": 103}, "seed": 0}
         assert checkpoints.config(2)["optim"] == {"steps": 102}
 
@@ -95,20 +95,20 @@ def test_half_written_steps_are_passed_over(saved, tmp_path):
     (folder / "3").rename(folder / "3.orbax-checkpoint-tmp")
     (folder / "4.orbax-checkpoint-tmp").mkdir()
     expected = state(2)
-    with checkpoint.open_folder(folder, keep=2) as checkpoints:
+    with checkpoint.open_folder(folder, checkpoint.Keep(2)) as checkpoints:
         assert checkpoints.newest == 2
         items = checkpoints.load(2, checkpoint.abstract_like(expected, places(expected, mesh_of(8)))._asdict())
         chex.assert_trees_all_equal(items["decoder"], expected.decoder)
         checkpoints.save(3, placed(state(3), mesh_of(8))._asdict(), {})
-    with checkpoint.open_folder(folder, keep=2) as checkpoints:
+    with checkpoint.open_folder(folder, checkpoint.Keep(2)) as checkpoints:
         assert checkpoints.newest == 3
 
 
 def test_writing_continues_where_it_stopped(saved, tmp_path):
     folder = shutil.copytree(saved, tmp_path / "checkpoints")
-    with checkpoint.open_folder(folder, keep=2) as checkpoints:
+    with checkpoint.open_folder(folder, checkpoint.Keep(2)) as checkpoints:
         checkpoints.save(5, placed(state(5), mesh_of(4))._asdict(), {"seed": 1})
     assert {path.name for path in folder.iterdir()} == {"3", "5"}
-    with checkpoint.open_folder(folder, keep=2) as checkpoints:
+    with checkpoint.open_folder(folder, checkpoint.Keep(2)) as checkpoints:
         assert (checkpoints.newest, checkpoints.config(5)) == (5, {"seed": 1})
     assert json.loads((folder / "5" / "_CHECKPOINT_METADATA").read_text())

@@ -93,7 +93,7 @@ def save_diagnosis(place: Path, config: TrainConfig, step: Started, metrics: dic
         np.savez_compressed(place / f"batch_{jax.process_index()}.npz", **batch_arrays(step.batch))
         if jax.process_index() == 0:
             write_json(place / "report.json", report)
-        with checkpoint.open_folder(place / STATE, keep=1) as states:
+        with checkpoint.open_folder(place / STATE, checkpoint.Keep(1)) as states:
             if states.newest is None:
                 states.save(step.done - 1, before._asdict(), config.model_dump(mode="json"))
     except Exception as error:  # whatever it is, it must not hide why the run stops

@@ -7,6 +7,7 @@ from jax.sharding import Mesh
 
 from asym_jax.arrays import Params
 from asym_jax.config import TrainConfig
+from asym_jax.errors import CannotSave, InputError
 from asym_jax.training import hosts
 from asym_jax.training.networks import Networks
 from asym_jax.training.state import TrainState
@@ -18,11 +19,21 @@ HELD_OUT = "held_out/"
 
 
 def export(config: TrainConfig, networks: Networks, frozen: Params, state: TrainState, workdir: Workdir, mesh: Mesh) -> None:
-    """Writes the averaged decoder with its encoder in diffusers' layout, and its model card. Every process must call it."""
+    """Writes the averaged decoder with its encoder in diffusers' layout, and its model card. Every process must call it.
+
+    Raises:
+        CannotSave: the folder cannot be written.
+    """
     params = hosts.fetch(networks.whole(frozen, state.best_decoder), mesh)
     if not hosts.is_first():
         return
-    save_pretrained(workdir.decoder, networks.model, params, card=card_of(config, int(state.step), workdir.metrics))
+    try:
+        save_pretrained(workdir.decoder, networks.model, params, card=card_of(config, int(state.step), workdir.metrics))
+    except (OSError, InputError) as error:
+        raise CannotSave(
+            f"the decoder cannot be written ({error}). All steps are done and saved: mend that; the same "
+            "command writes the decoder."
+        ) from error
 
 
 def card_of(config: TrainConfig, steps: int, metrics: Path) -> Card:

@@ -10,6 +10,7 @@ from asym_jax.data.sources import Source
 from asym_jax.errors import InputError
 from asym_jax.sheets import save_picture
 from asym_jax.training import hosts
+from asym_jax.training.durable import Attempts
 from asym_jax.training.held_out import HeldOut
 from asym_jax.training.log import Log
 from asym_jax.training.networks import Networks
@@ -24,6 +25,7 @@ class Judge:
     def __init__(self, config: TrainConfig, networks: Networks, source: Source, mesh: Mesh, workdir: Workdir, log: Log) -> None:
         self._held_out = None
         self._workdir, self._log = workdir, log
+        self._attempts = Attempts(str(workdir.samples))
         if len(source):
             data = config.data
             shape = {"recipe": data.mask, "image_size": data.image_size, "batch_size": data.batch_size, "rows": config.log.samples}
@@ -35,9 +37,9 @@ class Judge:
             return {}
         begin = time.monotonic()
         scores = self._held_out.measure(frozen, state.best_decoder)
-        sheet = self._held_out.sheet()
         if hosts.is_first():
-            save_picture(sheet, self._workdir.samples / f"step_{done:08}.png")
+            sheet = self._held_out.sheet()
+            self._attempts(lambda: save_picture(sheet, self._workdir.samples / f"step_{done:08}.png"))
         shown = [
             f"{label} {scores[f'held_out/{name}']:.{digits}f} (plain VAE {scores[f'held_out/plain_{name}']:.{digits}f})"
             for name, label, digits in (("l1", "L1", 4), ("pre_error", "pre_error", 5))

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
+
+from asym_jax.errors import InputError
+from asym_jax.training.board import open_board
+from asym_jax.training.durable import Appender
 
 
 class Log:
@@ -20,11 +23,14 @@ class Log:
     """
 
     def __init__(self, metrics: Path, *, start: int, steps: int, console: Console | None = None) -> None:
+        """Raises InputError if the folder of `metrics` cannot be written; later, that is reported and waited out."""
         self.console = console or Console(highlight=False)
-        _drop_what_comes_again(metrics, start)
-        self._file = metrics.open("a", buffering=1)
-        # TensorBoard hides what earlier files hold from `purge_step` on; step `start` itself is not written again.
-        self._board = SummaryWriter(str(metrics.parent), purge_step=start + 1 if start else 0, flush_secs=10)
+        try:
+            _drop_what_comes_again(metrics, start)
+            self._file = Appender(metrics)
+            self._board = open_board(metrics.parent, start=start)
+        except OSError as error:
+            raise InputError(f"{metrics.parent} cannot be written: {error.strerror or error}") from error
         self._steps = steps
         self._progress = Progress(
             TextColumn("[bold]step"),
@@ -63,7 +69,8 @@ class Log:
             return
         # JSON has no NaN; a non-finite value becomes null, and TensorBoard shows it as it is.
         record = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._file.write(json.dumps({"step": step, **record}) + "\n")
+        self._file.write((json.dumps({"step": step, **record}) + "\n").encode())
+        self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
@@ -75,6 +82,11 @@ class Log:
             seconds = round((self._steps - step) * batch_size / images_per_second)
             left = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
             self.note(f"step {step}/{self._steps}  {status}  {left} left")
+
+
+def recorded(metrics: Path, step: int) -> bool:
+    """Whether metrics.jsonl has a record of `step`."""
+    return metrics.exists() and any(line.startswith(f'{{"step": {step},') for line in metrics.read_text().splitlines())
 
 
 def _drop_what_comes_again(metrics: Path, start: int) -> None:

@@ -1,31 +1,36 @@
 """The training run, from an empty folder to a decoder that loads anywhere; the one impure place."""
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import jax
 from jax.sharding import Mesh
 
 from asym_jax import checkpoint
 from asym_jax.arrays import Params
+from asym_jax.checkpoint.agreement import of_first
 from asym_jax.config import TrainConfig
 from asym_jax.data.batches import Batches
 from asym_jax.data.latent_cache import CachedSource, PickCachedCrop
 from asym_jax.data.sources import Source, open_source, split
 from asym_jax.data.stream import batches
+from asym_jax.errors import InputError
 from asym_jax.training import hosts
+from asym_jax.training.birth import begin, plan
 from asym_jax.training.diagnosis import Watch
+from asym_jax.training.durable import Attempts
 from asym_jax.training.export import export
+from asym_jax.training.interruption import Interruption
 from asym_jax.training.judge import Judge
 from asym_jax.training.latents import with_cached_latents
-from asym_jax.training.log import Log, Pace
-from asym_jax.training.networks import Networks, build, initial_state
+from asym_jax.training.lock import refuse_if_held
+from asym_jax.training.log import Log, Pace, recorded
+from asym_jax.training.networks import Networks, build
 from asym_jax.training.optim import critic_schedule, decoder_schedule, group_names
 from asym_jax.training.profile import Profile, require_possible
 from asym_jax.training.program import Program
-from asym_jax.training.sharding import FROZEN, batch_sharding, make_mesh, placement_table, state_shardings
+from asym_jax.training.saving import Saver
+from asym_jax.training.sharding import FROZEN, batch_sharding, make_mesh, placement_table
 from asym_jax.training.silence import Silence
 from asym_jax.training.state import TrainState
 from asym_jax.training.waiting import Waiting
@@ -35,49 +40,70 @@ from asym_jax.training.workdir import Workdir, open_workdir
 def run(
     config: TrainConfig, root: Path, *, fresh: bool = False, profile: range | None = None, pictures: Source | None = None
 ) -> None:
-    """Trains in the folder `root`, going on from its newest checkpoint if there is one; `profile` are updates to trace.
+    """Trains in the folder `root`, going on from its newest checkpoint if there is one.
 
-    `pictures` take the place of `config.data.source`.
+    Args:
+        fresh: delete what an earlier run wrote there, and start over.
+        profile: updates to trace.
+        pictures: take the place of `config.data.source`.
 
     Raises:
         InputError: config, folder, pictures or weights are not usable; nothing was compiled yet.
         Diverged: a loss was not finite; what is needed to find out why was saved.
+        CannotSave: no checkpoint could be written for `checkpoint.patience` minutes.
+        Interrupted: SIGTERM or SIGINT; what could be lost was saved.
     """
+    with Interruption() as interruption:
+        _run(config, root, interruption, fresh=fresh, profile=profile, pictures=pictures)
+
+
+def _run(
+    config: TrainConfig, root: Path, interruption: Interruption, *, fresh: bool, profile: range | None, pictures: Source | None
+) -> None:
     # 1. Everything that can be refused is refused here, on one process for all of them.
     with hosts.agreed():
+        refuse_if_held(Workdir(root).lock)
         mesh = make_mesh(config.data.batch_size, accumulate=config.optim.accumulate, fsdp=config.sharding.fsdp)
         source, held_out = split(open_source(config.data.source) if pictures is None else pictures, config.data.held_out)
         require_possible(profile, config.optim.steps)
         source[0]  # raises if no picture at all can be read
         networks, frozen, given = build(config)
-        blueprint = _plan(config, networks, frozen, given, mesh)
+        blueprint = plan(config, networks, frozen, given, mesh)
+        keep = checkpoint.Keep(config.checkpoint.keep, config.checkpoint.keep_best, config.checkpoint.keep_every)
     with hosts.agreed():
-        workdir = open_workdir(root, config, fresh=fresh) if hosts.is_first() else Workdir(root)
+        claimed = open_workdir(root, config, fresh=fresh) if hosts.is_first() else Workdir(root)
 
-    with checkpoint.open_folder(workdir.checkpoints, keep=config.checkpoint.keep) as checkpoints:
+    with claimed as workdir, checkpoint.open_folder(workdir.checkpoints, keep) as checkpoints:
         # 2. The state is born on its devices, or read straight onto them.
-        state, start = _begin(blueprint, given, checkpoints)
+        state, start, pending = interruption.attempt(begin, blueprint, given, checkpoints)
         frozen = hosts.spread(frozen, blueprint.frozen_places)
-        if start == config.optim.steps:
+        if pending is not None and of_first(lambda: recorded(workdir.metrics, start)):
+            pending = None  # an earlier process has caught up already
+        if start == config.optim.steps and pending is None:
             if hosts.is_first():
                 print(f"{workdir.root} is a finished run of {start} steps; --fresh starts over")
             return export(config, networks, frozen, state, workdir, mesh)
-        if hosts.is_first():
-            workdir.held_out.write_text("".join(f"{held_out.name(i)}\n" for i in range(len(held_out))))
+        _list_held_out(workdir, held_out)
 
         # 3. One step after another.
-        with Log(workdir.metrics, start=start, steps=config.optim.steps) if hosts.is_first() else Silence() as log:
+        with (
+            Log(workdir.metrics, start=start, steps=config.optim.steps) if hosts.is_first() else Silence() as log,
+            Profile(profile, workdir.profile, start, log.note) as profiler,
+        ):
             _announce(log, config, state, workdir, start)
             log.note(placement_table(state._asdict() | {FROZEN: frozen}))
             judge = Judge(config, networks, held_out, mesh, workdir, log)
-            if start == 0:
-                log.scalars(0, judge(0, frozen, state))
-            with Profile(profile, workdir.profile, start, log.note) as profiler:
-                if config.data.latent_cache:
-                    source = with_cached_latents(config, networks, frozen, source, workdir.latents, log.note)
-                session = _Session(config, networks, frozen, mesh, source, workdir, log, checkpoints, judge, profiler)
+            if config.data.latent_cache:
+                source = with_cached_latents(config, networks, frozen, source, workdir.latents, log.note)
+            saver = Saver(config, checkpoints)
+            session = _Session(config, networks, frozen, mesh, source, workdir, log, saver, judge, profiler, interruption)
+            with interruption.held():
+                if start == 0 or pending is not None:
+                    _catch_up(session, state, start, pending or {})
                 with _stream(config, source, start) as stream:
                     state = _advance(session, state, start, stream)
+            if interruption.stops_alone:
+                raise interruption.stop(f"all {config.optim.steps} steps are done and saved, but not the decoder")
 
             # 4. What remains of the run: a decoder in diffusers' layout.
             export(config, networks, frozen, state, workdir, mesh)
@@ -94,54 +120,41 @@ class _Session(NamedTuple):
     source: Source
     workdir: Workdir
     log: Log
-    checkpoints: checkpoint.Checkpoints
+    saver: Saver
     judge: Judge
     profile: Profile
+    interruption: Interruption
 
 
-class _Blueprint(NamedTuple):
-    """How a state comes to be, and where it lies."""
-
-    init: Callable[[Params | None], TrainState]
-    abstract: TrainState  # shapes
-    places: TrainState  # shardings
-    frozen_places: Params
-
-
-def _plan(config: TrainConfig, networks: Networks, frozen: Params, given: Params | None, mesh: Mesh) -> _Blueprint:
-    """Raises InputError if the rules of `config.sharding` do not fit."""
-    init = functools.partial(initial_state, config, networks, jax.random.key(config.seed))
-    abstract = jax.eval_shape(init, given)
-    places = state_shardings(abstract._asdict() | {FROZEN: frozen}, mesh, config.sharding)
-    frozen_places = places.pop(FROZEN)
-    return _Blueprint(init, abstract, TrainState(**places), frozen_places)
-
-
-def _begin(blueprint: _Blueprint, given: Params | None, checkpoints: checkpoint.Checkpoints) -> tuple[TrainState, int]:
-    """The state to go on from, and how many updates it has seen."""
-    if checkpoints.newest is None:
-        return jax.jit(blueprint.init, out_shardings=blueprint.places)(given), 0
-    items = checkpoints.load(checkpoints.newest, checkpoint.abstract_like(blueprint.abstract, blueprint.places)._asdict())
-    return TrainState(**items), checkpoints.newest
+def _catch_up(session: _Session, state: TrainState, start: int, pending: dict[str, float]) -> None:
+    """The first evaluation, or the one that was given up when the run stopped."""
+    scores = session.interruption.attempt(session.judge, start, session.frozen, state)
+    if scores is None:
+        _stop(session, start, state)
+    best = session.config.checkpoint.keep_best
+    if best and best not in scores:
+        raise InputError(f"checkpoint.keep_best={best!r} is not measured; there are {', '.join(sorted(scores))}")
+    session.log.scalars(start, pending | scores)
 
 
 def _advance(session: _Session, state: TrainState, start: int, stream: Batches) -> TrainState:
-    """Runs every step from `start` on and returns the last state."""
-    config, log, frozen = session.config, session.log, session.frozen
+    """Runs every step from `start` on and returns the last state; it is saved."""
+    config, log, frozen, interruption = session.config, session.log, session.frozen, session.interruption
     place = batch_sharding(session.mesh)
     program = Program(config, session.networks, session.mesh, log)
-    program.prepare(start, frozen, state)
+    interruption.attempt(program.prepare, start, frozen, state)
     watch = Watch(config, session.workdir, log.note)
     pace = Pace()
     waiting = Waiting(stream, config.data, log)
     metrics = None
     for n in range(start, config.optim.steps):
+        if interruption.requested(n):
+            watch.settle(state)
+            _stop(session, n, state)
         batch = waiting.next(metrics)
         spread = jax.tree.map(lambda share: jax.make_array_from_process_local_data(place, share), batch)
-        with pace.paused():
-            step = program(n, frozen, state)
         with session.profile.step(n):
-            state, metrics = step(frozen, state, spread)
+            state, metrics = program(n, frozen, state)(frozen, state, spread)
         done = n + 1
         # The step before is looked at only now, so that the device never waits for the host.
         watch(state, done, metrics, batch)
@@ -159,12 +172,25 @@ def _advance(session: _Session, state: TrainState, start: int, stream: Batches) 
             log.status(done, record["loss/pixel"], record["images_per_second"], config.data.batch_size)
         with pace.paused():
             if due(config.log.evaluate_every):
-                record |= session.judge(done, frozen, state)
+                scores = interruption.attempt(session.judge, done, frozen, state)
+                if scores is None:
+                    watch.settle(state)
+                    _stop(session, done, state, pending=record)
+                record |= scores
             log.scalars(done, record)
-            if due(config.checkpoint.every):
+            session.saver.look()
+            if session.saver.due(done):
                 watch.settle(state)
-                session.checkpoints.save(done, state._asdict(), config.model_dump(mode="json"))
+                session.saver.save(done, state, record)
+    session.saver.finish(config.optim.steps, state, impatient=lambda: interruption.signal is not None)
     return state
+
+
+def _stop(session: _Session, done: int, state: TrainState, pending: dict[str, float] | None = None) -> NoReturn:
+    """Saves the state after `done` updates, if there is anything to save, and raises Interrupted."""
+    if done:
+        session.saver.finish(done, state, pending, impatient=lambda: True)
+    raise session.interruption.stop(f"stopped after step {done}, which is saved" if done else "stopped before the first step")
 
 
 def _stream(config: TrainConfig, source: Source, start: int) -> Batches:
@@ -200,3 +226,9 @@ def _announce(log: Log, config: TrainConfig, state: TrainState, workdir: Workdir
         f"{workdir.root}: {doing}; decoder of {parameters:,} parameters, {config.data.batch_size} pictures of "
         f"{config.data.image_size} pixels per step on {jax.device_count()} {jax.devices()[0].platform} device(s)"
     )
+
+
+def _list_held_out(workdir: Workdir, held_out: Source) -> None:
+    if hosts.is_first():
+        names = "".join(f"{held_out.name(i)}\n" for i in range(len(held_out)))
+        Attempts(str(workdir.held_out))(lambda: workdir.held_out.write_text(names))

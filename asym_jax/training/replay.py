@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("diagnosis", type=Path, help="folder that a stopped run names")
     place = parser.parse_args(arguments).diagnosis
     batch = read_batch(place)
-    with checkpoint.open_folder(place / STATE, keep=1) as states:
+    with checkpoint.open_folder(place / STATE, checkpoint.Keep(1)) as states:
         if states.newest is None:
             raise InputError(f"{place / STATE} holds no training state")
         config = TrainConfig(**states.config(states.newest))

@@ -8,6 +8,7 @@ from typing import Any
 
 from asym_jax.config import TrainConfig
 from asym_jax.errors import InputError
+from asym_jax.training.lock import Lock
 
 FOLDERS = ("samples", "checkpoints", "diagnosis", "decoder", "profile", "latents")
 OWN = (
@@ -15,12 +16,14 @@ OWN = (
     "metrics.jsonl",
     "held_out.txt",
     "events.out.tfevents.*",
+    "run.lock",
     ".config.json.tmp",  # left by a crash, as the other hidden ones
     ".metrics.jsonl.tmp",
     ".decoder.*",
     "samples/step_*.png",
     "samples/.step_*.png.tmp",
     "checkpoints/[0-9]*",
+    "checkpoints/damaged_*",
     "diagnosis/step_*",
     "decoder/README.md",
     "profile/plugins",
@@ -33,6 +36,9 @@ OWN = (
 
 FREE = re.compile(r"sharding\.|optim\.accumulate$|model\.remat$|data\.(threads|workers)$")
 """Settings with which a run may go on whatever they were before: they say how to compute, not what."""
+
+UNBORN = {"run.lock", ".config.json.tmp"}
+"""What a run leaves that was killed before it had written its config."""
 
 
 class Workdir:
@@ -49,15 +55,26 @@ class Workdir:
         self.decoder = self.root / "decoder"
         self.profile = self.root / "profile"
         self.latents = self.root / "latents"
+        self.lock = self.root / "run.lock"
+        self.held: Lock | None = None
+
+    def __enter__(self) -> "Workdir":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Lets another run have the folder."""
+        if self.held:
+            self.held.release()
 
 
 def open_workdir(root: Path, config: TrainConfig, *, fresh: bool) -> Workdir:
     """Claims `root` for a run of `config`: a new folder, or one where a run of the same config stopped.
 
-    With `fresh`, an earlier run's files are deleted first.
+    With `fresh`, an earlier run's files are deleted first. The folder stays locked until the result is left as a context.
 
     Raises:
-        InputError: the folder belongs to a run of another config, or holds files that no run wrote.
+        InputError: the folder belongs to a run of another config, or to one that is still going on, or holds files that no
+            run wrote.
     """
     workdir = Workdir(root)
     if root.exists() and not root.is_dir():
@@ -66,14 +83,15 @@ def open_workdir(root: Path, config: TrainConfig, *, fresh: bool) -> Workdir:
         _clear(workdir)
     if workdir.config.exists():
         _require_same(config, workdir.config)
-        return workdir
-    strangers = sorted(path.name for path in root.iterdir()) if root.exists() else []
+        return _locked(workdir)
+    strangers = sorted({path.name for path in root.iterdir()} - UNBORN) if root.exists() else []
     if strangers:
         raise InputError(
             f"--workdir {root} is not empty and holds no config.json of a run: {_some(strangers)}. Choose another folder."
         )
     try:
         root.mkdir(parents=True, exist_ok=True)
+        _locked(workdir)
         write_json(workdir.config, config.model_dump(mode="json"))
     except OSError as error:
         raise InputError(f"--workdir {root} cannot be written: {error.strerror or error}") from error
@@ -87,16 +105,26 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
+def _locked(workdir: Workdir) -> Workdir:
+    try:
+        workdir.held = workdir.held or Lock(workdir.lock)
+    except OSError as error:
+        raise InputError(f"--workdir {workdir.root} cannot be written: {error.strerror or error}") from error
+    return workdir
+
+
 def _clear(workdir: Workdir) -> None:
     root = workdir.root
     folders = [root / name for name in FOLDERS if (root / name).is_dir() and not (root / name).is_symlink()]
-    present = {path for folder in (root, *folders) for path in folder.iterdir()} - set(folders)
-    own = {path for pattern in OWN for path in root.glob(pattern)}
+    present = {path for folder in (root, *folders) for path in folder.iterdir()} - {*folders, workdir.lock}
+    own = {path for pattern in OWN for path in root.glob(pattern)} - {workdir.lock}
     strangers = sorted(str(path.relative_to(root)) for path in present - own)
     if strangers:
         raise InputError(f"--fresh deletes only what a run wrote, and {root} also holds {_some(strangers)}. Move these away first.")
     if present and not _belongs_to_a_run(workdir.config):
         raise InputError(f"--fresh deletes only what a run wrote, and {root} holds no config.json of a run. Choose another folder.")
+    if present:
+        _locked(workdir)
     try:
         for path in sorted(own - {workdir.config}) + folders:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -41,6 +41,11 @@ def decoder(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (root / "decoder").iterdir()}
 
 
+def contents(root: Path) -> dict[Path, bytes]:
+    """All files but the lock, which says when it was taken."""
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and path.name != "run.lock"}
+
+
 def wait_for(path: Path, *, seconds: float = 300, alive: Callable[[], bool] = lambda: True) -> None:
     deadline = time.monotonic() + seconds
     while not path.exists():
@@ -95,9 +100,9 @@ def test_the_critic_woke_and_was_felt(runs):
 
 
 def test_a_finished_run_is_left_alone(runs):
-    before = {path: path.read_bytes() for path in runs.whole.rglob("*") if path.is_file()}
+    before = contents(runs.whole)
     assert "finished run of 6 steps" in run_aloud(runs.config, runs.whole)
-    after = {path: path.read_bytes() for path in runs.whole.rglob("*") if path.is_file()}
+    after = contents(runs.whole)
     assert before.keys() == after.keys()
     assert [path for path in before if before[path] != after[path]] == []
 

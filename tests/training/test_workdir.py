@@ -24,6 +24,7 @@ WRITTEN = (
     "diagnosis/step_00000300/batch_0.npz",
     "profile/plugins/profile/2026_11_23/host.xplane.pb",
     "latents/cache_0123456789abcdef/00000.moments.npy",
+    "checkpoints/damaged_000250/_CHECKPOINT_METADATA",
     "decoder/config.json",
     "decoder/diffusion_pytorch_model.safetensors",
     ".decoder.new/config.json",
@@ -31,7 +32,9 @@ WRITTEN = (
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """All files but the lock, which stays and says who had it last."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "run.lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def test_a_new_or_an_empty_folder_is_claimed(tmp_path, fresh):
             root.mkdir()
         workdir = open_workdir(root, CONFIG, fresh=fresh)
         assert TrainConfig.model_validate_json(workdir.config.read_text()) == CONFIG
-        assert list(root.iterdir()) == [workdir.config]
+        assert {path.name for path in root.iterdir()} == {"config.json", "run.lock"}
 
 
 def test_paths_hold_wherever_the_process_goes(tmp_path, monkeypatch):
@@ -106,7 +109,7 @@ def test_a_damaged_config_is_refused_but_can_be_cleared(root, content):
     (root / "config.json").write_text(content)
     refused(root, "cannot be read as the config of a run .*--fresh")
     open_workdir(root, CONFIG, fresh=True)
-    assert [path.name for path in root.iterdir()] == ["config.json"]
+    assert {path.name for path in root.iterdir()} == {"config.json", "run.lock"}
 
 
 @pytest.mark.parametrize("fresh", [False, True])
@@ -126,7 +129,7 @@ def test_a_file_is_no_folder(tmp_path):
 def test_fresh_deletes_all_that_a_run_wrote(root):
     (root.parent / "neighbour").write_text("precious")
     open_workdir(root, OTHER := TrainConfig(seed=9), fresh=True)
-    assert list(root.iterdir()) == [root / "config.json"]
+    assert {path.name for path in root.iterdir()} == {"config.json", "run.lock"}
     assert TrainConfig.model_validate_json((root / "config.json").read_text()) == OTHER
     assert (root.parent / "neighbour").exists()
 
@@ -134,7 +137,7 @@ def test_fresh_deletes_all_that_a_run_wrote(root):
 def test_fresh_works_with_relative_paths(root, monkeypatch):
     monkeypatch.chdir(root.parent)
     open_workdir(Path("demo"), CONFIG, fresh=True)
-    assert list(root.iterdir()) == [root / "config.json"]
+    assert {path.name for path in root.iterdir()} == {"config.json", "run.lock"}
 
 
 @pytest.mark.parametrize("stranger", ["notes.txt", ".git/config", "samples/mine.png", "decoder/notes.md", "checkpoints/best/x"])

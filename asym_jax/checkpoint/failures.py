@@ -1,0 +1,31 @@
+"""What Orbax says of a failure, made short: it writes pages of tracebacks, from several threads."""
+
+import logging
+import re
+
+ORBAX = re.compile(r"[/.]orbax[/.]")
+
+
+class SaveFailed(Exception):
+    """A checkpoint could not be written; the message is the reason."""
+
+
+def quieten() -> None:
+    """Drops the tracebacks that Orbax and its abandoned tasks log; their exceptions reach us, and are reported in one line."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(_not_of_orbax)
+
+
+def _not_of_orbax(record: logging.LogRecord) -> bool:
+    return not ORBAX.search(record.pathname) and not (record.name == "asyncio" and ORBAX.search(record.getMessage()))
+
+
+def reason_of(error: BaseException) -> str:
+    """One line. Orbax wraps what TensorStore says, which hides what the system said."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    if system := re.search(r"([^:]+) \[os_error_code=", str(error)):
+        return system[1].strip()
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,0 +1,66 @@
+"""One run per folder: a lock that lives as long as the process that holds it, and says who that is."""
+
+import datetime
+import errno
+import fcntl
+import json
+import os
+import socket
+import weakref
+from pathlib import Path
+
+from asym_jax.errors import InputError
+
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+class Lock:
+    """An exclusive lock on a file, which stays behind; the system releases it when the process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        """Takes the lock, or raises InputError that names the holder. Where the file system knows no locks, there is none.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in HELD:
+                try:
+                    raise _refusal(path, descriptor) from None
+                finally:
+                    os.close(descriptor)
+        self.release = weakref.finalize(self, os.close, descriptor)
+        now = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, (json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": now}) + "\n").encode(), 0)
+
+
+def refuse_if_held(path: Path) -> None:
+    """Raises InputError if another run holds the lock right now. Changes nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in HELD:
+            raise _refusal(path, descriptor) from None
+    finally:
+        os.close(descriptor)
+
+
+def _refusal(path: Path, descriptor: int) -> InputError:
+    holder = _holder(descriptor)
+    return InputError(f"--workdir {path.parent} is in use by a run {holder}. Stop that one first, or choose another --workdir.")
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        said = json.loads(os.pread(descriptor, 1 << 12, 0))
+        return f"on host {said['host']}, process {said['pid']}, since {said['since']}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "that does not say where"

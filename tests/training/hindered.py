@@ -1,0 +1,61 @@
+"""`train.py`, hindered in the way that the environment names, so that a test can meet it at the right moment."""
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+import train
+from asym_jax.commands import report_errors
+from asym_jax.training import loop, saving
+from asym_jax.training.judge import Judge
+
+
+def slow_evaluation() -> None:
+    judge = Judge.__call__
+
+    def slowly(self: Judge, done: int, *given: object) -> dict[str, float]:
+        if done:
+            print(f"evaluating {done}", flush=True)
+            time.sleep(5)
+        return judge(self, done, *given)
+
+    Judge.__call__ = slowly
+
+
+def slow_save() -> None:
+    finish = saving.Saver.finish
+
+    def slowly(self: saving.Saver, *given: object, **named: object) -> None:
+        print("saving slowly", flush=True)
+        time.sleep(60)
+        finish(self, *given, **named)
+
+    saving.Saver.finish = slowly
+
+
+def announced_batches() -> None:
+    """Prints a digest of every picture of every batch that a step gets."""
+    batches = loop.batches
+
+    def announced(*given: object, start: int, **named: object) -> Iterator[np.ndarray]:
+        for number, batch in enumerate(batches(*given, start=start, **named), start):
+            print(
+                f"batch {number}: {' '.join(hashlib.sha256(picture.tobytes()).hexdigest()[:12] for picture in batch)}", flush=True
+            )
+            yield batch
+
+    loop.batches = announced
+
+
+def little_patience() -> None:
+    saving.MINUTE, saving.RETRY_AFTER = 3.0, 1.0
+
+
+if __name__ == "__main__":
+    globals()[os.environ["HINDRANCE"].replace(" ", "_")]()
+    with report_errors():
+        train.main(sys.argv[1:])
