@@ -46,6 +46,7 @@ def torch_loader(workers: int) -> Callable[[Path], Iterator[object]]:
     def open_loader(place: Path) -> Iterator[object]:
         import torch
 
+        torch.set_num_threads(1)  # as in its workers; more of them only spin while batches are put together
         paths = sorted((place / "folder").iterdir())
         sampler = torch.utils.data.RandomSampler(paths, replacement=True, num_samples=10**6)
         return iter(torch.utils.data.DataLoader(Files(paths), BATCH, sampler=sampler, num_workers=workers, drop_last=True))

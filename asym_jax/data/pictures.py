@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from asym_jax.errors import InputError
 
 Picture = UInt8[np.ndarray, "H W 3"]
-"""One decoded picture, RGB in 0..255."""
+"""One decoded picture, RGB in 0..255; it may be read-only."""
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
@@ -64,7 +64,8 @@ def _read(file: Path | io.BytesIO, name: Path | str) -> Picture:
     _silence_pillow()
     try:
         with Image.open(file) as image:
-            return np.array(_as_rgb(ImageOps.exif_transpose(image)))
+            ImageOps.exif_transpose(image, in_place=True)  # the other way would copy every picture
+            return np.asarray(_as_rgb(image))
     except Exception as error:  # Pillow's decoders raise whatever they stumble over: OSError, SyntaxError, struct.error, ...
         raise UnreadablePicture(name, f"{type(error).__name__}: {error}") from error
 
@@ -118,6 +119,9 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         upper = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", upper.size, "white"), upper).convert("RGB")
+    if image.mode == "RGB":
+        image.load()
+        return image
     return image.convert("RGB")
 
 

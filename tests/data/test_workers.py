@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -194,18 +195,22 @@ def test_workers_go_with_the_run_and_not_before(tmp_path, number):
 
 
 @pytest.mark.slow
-def test_kills_at_any_moment_never_hang(source, monkeypatch):
+def test_kills_at_any_moment_never_hang(source, monkeypatch, caplog):
     monkeypatch.setattr(batches_module, "FORGIVEN_AFTER", -1)
     rng = np.random.default_rng(5)
-    expected, kills = take(source, 40), 0
-    for _ in range(2):
-        found, next_kill = [], time.monotonic() + rng.uniform(0, 8)
+    expected = take(source, 30)
+    for _ in range(3):
+        found, moments = [], sorted(rng.integers(0, 30, 3))
         with batches(source, **SETTINGS, workers=2) as stream:
-            for _ in range(40):
+            for i in range(30):
+                if i in moments:  # as soon as there is somebody, also while starting
+                    threading.Timer(rng.uniform(0, 1.5), kill_one).start()
                 found.append(next(stream))
-                if time.monotonic() > next_kill and (processes := live()):
-                    os.kill(processes[0].pid, signal.SIGKILL)
-                    next_kill, kills = time.monotonic() + rng.uniform(0, 8), kills + 1
                 time.sleep(rng.uniform(0, 0.1))
         np.testing.assert_array_equal(np.stack(found), expected)
-    assert kills >= 2
+    assert "started anew" in caplog.text
+
+
+def kill_one() -> None:
+    if processes := live():
+        os.kill(processes[0].pid, signal.SIGKILL)
