@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 import train
 from asym_jax.commands import parse_train
-from asym_jax.config import CriticConfig, DataConfig, LossConfig, ModelConfig, OptimConfig, Strict, TrainConfig
+from asym_jax.config import CheckpointConfig, CriticConfig, DataConfig, LossConfig, ModelConfig, OptimConfig, Strict, TrainConfig
 
 ROOT = Path(__file__).parents[1]
 PRESETS = sorted((ROOT / "configs").glob("*.py"))
@@ -78,6 +78,17 @@ IMPOSSIBLE = [
     (lambda: OptimConfig(ema_decay=1), "ema_decay"),
     (lambda: DataConfig(full_mask_probability=1.5), "full_mask_probability"),
     (lambda: DataConfig(held_out=-1), "held_out"),
+    (lambda: CheckpointConfig(every=10, keep_every=25), "keep_every=25 must be a multiple of every=10"),
+    (lambda: CheckpointConfig(keep_best="loss/total"), "keep_best='loss/total' must be a metric of the held-out pictures"),
+    (lambda: CheckpointConfig(patience=0), "patience"),
+    (
+        lambda: TrainConfig(checkpoint=CheckpointConfig(every=300, keep_best="held_out/l1")),
+        "checkpoint.keep_best='held_out/l1' needs data.held_out above 0, and log.evaluate_every=1000 to be a multiple of",
+    ),
+    (
+        lambda: TrainConfig(checkpoint=CheckpointConfig(keep_best="held_out/l1"), data=DataConfig(held_out=0)),
+        "checkpoint.keep_best='held_out/l1' needs data.held_out above 0",
+    ),
     (lambda: DataConfig(crop_scale=(0.9, 0.5)), "crop_scale=(0.9, 0.5)"),
     (lambda: DataConfig(crop_scale=(0.0, 0.5)), "crop_scale"),
     (lambda: TrainConfig(seed=-1), "seed"),

@@ -60,7 +60,7 @@ class Training:
         """Both streams of this process so far."""
         return self._said.read_bytes()[self._offset :].decode()
 
-    def until(self, condition: Callable[[], object], seconds: float = 300, pause: float = 0.0) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 900, pause: float = 0.0) -> None:
         """Waits; fails if the process ends first."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -71,7 +71,7 @@ class Training:
     def until_it_says(self, words: str) -> None:
         self.until(lambda: words in self.said, pause=0.01)
 
-    def ends_with(self, status: int, seconds: float = 300) -> str:
+    def ends_with(self, status: int, seconds: float = 900) -> str:
         """Waits for the end; returns what was said."""
         assert self.process.wait(seconds) == status, self.said
         assert "Traceback" not in self.said, self.said
