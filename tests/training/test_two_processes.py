@@ -69,10 +69,9 @@ def assert_same(ours: Path, theirs: Path) -> None:
     for mine, expected in zip(records(ours), records(theirs), strict=True):
         assert mine.keys() == expected.keys()
         for name in mine.keys() - TIMING:
-            # The mean logit of real pictures lies near zero.
-            np.testing.assert_allclose(mine[name], expected[name], rtol=1e-5, atol=TOLERANCE, err_msg=name)
-            if name.startswith("loss/"):
-                np.testing.assert_allclose(mine[name], expected[name], rtol=TOLERANCE, atol=1e-9, err_msg=name)
+            # Mean logits, and the adversarial loss that is one, lie near zero: their error is that of logits near one.
+            tolerance = {"rtol": TOLERANCE, "atol": 1e-7} if name.startswith("loss/") else {"rtol": 1e-4, "atol": TOLERANCE}
+            np.testing.assert_allclose(mine[name], expected[name], err_msg=name, **tolerance)
     mine, expected = (load_file(root / "decoder" / "diffusion_pytorch_model.safetensors") for root in (ours, theirs))
     assert mine.keys() == expected.keys()
     for name in expected:

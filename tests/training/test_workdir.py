@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asym_jax.config import OptimConfig, TrainConfig
+from asym_jax.config import ModelConfig, OptimConfig, ShardingConfig, TrainConfig
 from asym_jax.errors import InputError
 from asym_jax.training.workdir import Workdir, open_workdir, write_json
 
@@ -93,6 +93,18 @@ def test_another_config_is_refused_with_every_difference_and_no_other(root):
         "  seed: 3 there, 4 asked for",
     ]
     assert all(way in lines[-1] for way in ("same settings", "--workdir", "--fresh"))
+
+
+def test_how_a_run_is_computed_may_change(root):
+    """Where numbers lie, in how many parts, and what is kept; also where an older version did not know the settings."""
+    changed = {"sharding": ShardingConfig(fsdp=8, rules=(("x", "copy"),)), "optim": OptimConfig(accumulate=2)}
+    before = snapshot(root)
+    open_workdir(root, TrainConfig(seed=3, model=ModelConfig(remat="norms"), **changed), fresh=False)
+    assert snapshot(root) == before
+    values = json.loads((root / "config.json").read_text())
+    del values["sharding"], values["optim"]["accumulate"], values["model"]["remat"]
+    write_json(root / "config.json", values)
+    open_workdir(root, CONFIG, fresh=False)
 
 
 def test_settings_of_another_version_are_differences_too(root):
