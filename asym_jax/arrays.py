@@ -23,6 +23,9 @@ Mask = Float[Array, "b H W 1"]
 Latents = Float[Array, "b h w z"]
 """Unscaled latents: Stable Diffusion's `scaling_factor` is the business of the pipelines."""
 
+Moments = Float[Array, "b h w _"]
+"""Mean and log-variance of latents side by side; with a codebook, the latents alone."""
+
 Features = Float[Array, "b h w c"]
 
 NewFeatures = Float[Array, "b _ _ _"]

@@ -25,8 +25,6 @@ from asym_jax.errors import InputError
 SHARD = 1024
 """Pictures per file."""
 
-Moments = Float[np.ndarray, "h w _"]
-
 
 class CachedBatch(NamedTuple):
     """Crops with the moments that the encoder gave for them; one element, or a batch."""

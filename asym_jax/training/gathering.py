@@ -8,7 +8,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from asym_jax.arrays import Features, Images, Latents, Logits, Mask, NewFeatures, Params, PerImage, PRNGKey
+from asym_jax.arrays import Features, Images, Latents, Logits, Mask, Moments, NewFeatures, Params, PerImage, PRNGKey
 from asym_jax.training.sharding import replicated
 from asym_jax.training.step import Parts
 
@@ -46,7 +46,7 @@ class Gathered:
     def encode(self, frozen: Params, noise: Latents, image: Images) -> Latents:
         return self.parts.encode(self._whole(frozen), noise, image)
 
-    def sample(self, frozen: Params, noise: Latents, moments: Latents) -> Latents:
+    def sample(self, frozen: Params, noise: Latents, moments: Moments) -> Latents:
         return self.parts.sample(self._whole(frozen), noise, moments)
 
     def features(self, decoder: Params, latents: Latents, image: Images, mask: Mask) -> NewFeatures:

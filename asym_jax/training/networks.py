@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from asym_jax.arrays import Features, Images, Latents, Logits, Mask, NewFeatures, Params, PerImage, PRNGKey
+from asym_jax.arrays import Features, Images, Latents, Logits, Mask, Moments, NewFeatures, Params, PerImage, PRNGKey
 from asym_jax.config import ModelConfig, TrainConfig
 from asym_jax.data.masks import MaskRecipe, draw_masks, find_recipe
 from asym_jax.errors import InputError
@@ -59,11 +59,11 @@ class Networks:
         latents = self.vae.apply(vae, image, method="encode").at(noise)
         return self.vae.apply(vae, latents, method="decoder_input")
 
-    def moments(self, frozen: Params, image: Images) -> Latents:
+    def moments(self, frozen: Params, image: Images) -> Moments:
         """What `sample` needs of the encoder: mean and log-variance of the posterior side by side; with a codebook, the latents."""
         return jnp.concatenate(self.vae.apply({"params": frozen["vae"]}, image, method="encode"), axis=-1)
 
-    def sample(self, frozen: Params, noise: Latents, moments: Latents) -> Latents:
+    def sample(self, frozen: Params, noise: Latents, moments: Moments) -> Latents:
         """What `encode` gives for the picture that `moments` belong to."""
         posterior = Posterior(*jnp.split(moments, 2, axis=-1)) if self.vae.double_z else Point(moments)
         return self.vae.apply({"params": frozen["vae"]}, posterior.at(noise), method="decoder_input")

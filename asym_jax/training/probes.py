@@ -11,7 +11,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, PyTree
 
-from asym_jax.arrays import Features, Images, Latents, Logits, Mask, NewFeatures, Params, PerImage, PRNGKey
+from asym_jax.arrays import Features, Images, Latents, Logits, Mask, Moments, NewFeatures, Params, PerImage, PRNGKey
 from asym_jax.losses.reconstruction import pixel_loss
 from asym_jax.training.step import Parts
 
@@ -125,7 +125,7 @@ class ProbedParts:
         with self._modules(""):
             return self._probes.check("the latents", self._parts.encode(frozen, noise, image))
 
-    def sample(self, frozen: Params, noise: Latents, moments: Latents) -> Latents:
+    def sample(self, frozen: Params, noise: Latents, moments: Moments) -> Latents:
         with self._modules(""):
             moments = self._probes.check("the cached moments", moments)
             return self._probes.check("the latents", self._parts.sample(frozen, noise, moments))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from asym_jax.arrays import Features, Images, Latents, Logits, Mask, NewFeatures, Params, PerImage, Pixels, PRNGKey, Scalar
+from asym_jax.arrays import Features, Images, Latents, Logits, Mask, Moments, NewFeatures, Params, PerImage, Pixels, PRNGKey, Scalar
 from asym_jax.config import LossConfig
 from asym_jax.data.latent_cache import CachedBatch
 from asym_jax.losses.adaptive import adaptive_weight
@@ -32,7 +32,7 @@ class Parts(Protocol):
     def draw_masks(self, key: PRNGKey, image: Images) -> Mask: ...
     def draw_noise(self, key: PRNGKey, image: Images) -> Latents: ...
     def encode(self, frozen: Params, noise: Latents, image: Images) -> Latents: ...
-    def sample(self, frozen: Params, noise: Latents, moments: Latents) -> Latents: ...
+    def sample(self, frozen: Params, noise: Latents, moments: Moments) -> Latents: ...
     def features(self, decoder: Params, latents: Latents, image: Images, mask: Mask) -> NewFeatures: ...
     def to_pixels(self, decoder: Params, features: Features) -> Images: ...
     def criticise(self, critic: Params, image: Images) -> Logits: ...
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     image: Images
     mask: Mask
     noise: Latents
-    moments: Latents | None = None  # what the encoder gave for `image`, if that is known
+    moments: Moments | None = None  # what the encoder gave for `image`, if that is known
 
 
 class Found(NamedTuple):
