@@ -8,14 +8,14 @@ import weakref
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 
-import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import PyTree
 
 from asym_jax.errors import InputError
 
 log = logging.getLogger(__name__)
 
-Batch = UInt8[np.ndarray, "b S S 3"]
+Batch = PyTree
+"""An array of crops, or crops with what is cached of them; never an exception."""
 
 MOST_DEATHS = 3
 """Deaths of workers after which a stream gives up,"""
@@ -48,7 +48,7 @@ class Batches:
     def __next__(self) -> Batch:
         while True:
             item = self._fetched()
-            if isinstance(item, np.ndarray):
+            if not isinstance(item, BaseException):
                 self._number += 1
                 return item
             if not _is_death(item):

@@ -3,8 +3,7 @@
 import time
 
 import jax
-import numpy as np
-from jaxtyping import PyTree, UInt8
+from jaxtyping import PyTree
 
 from asym_jax.config import DataConfig
 from asym_jax.data.batches import Batches
@@ -23,7 +22,7 @@ class Waiting:
         self._stream, self._data, self._log = stream, data, log
         self._waited, self._periods, self._warned = 0.0, 0, -QUIET
 
-    def next(self, running: PyTree | None) -> UInt8[np.ndarray, "b S S 3"]:
+    def next(self, running: PyTree | None) -> PyTree:
         """The next batch.
 
         Args:

@@ -129,7 +129,7 @@ def test_a_run_that_stopped_is_replayed_from_the_state_before(vae, tmp_path, cap
 
     def load(folder):
         networks, _, given = build(config)
-        with checkpoint.open_folder(folder, keep=2) as saved:
+        with checkpoint.open_folder(folder, checkpoint.Keep(2)) as saved:
             state = jax.eval_shape(lambda given: initial_state(config, networks, jax.random.key(0), given), given)
             here = jax.tree.map(lambda _: jax.sharding.SingleDeviceSharding(jax.devices()[0]), state)
             return saved.newest, saved.load(saved.newest, checkpoint.abstract_like(state, here)._asdict())

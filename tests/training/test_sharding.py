@@ -110,10 +110,10 @@ def test_a_checkpoint_can_be_read_with_another_table(tmp_path):
     def places(fsdp: int):
         return state_shardings(tree, make_mesh(8, fsdp=fsdp), ShardingConfig(smallest=1))
 
-    with checkpoint.open_folder(tmp_path, keep=1) as checkpoints:
+    with checkpoint.open_folder(tmp_path, checkpoint.Keep(1)) as checkpoints:
         checkpoints.save(1, jax.device_put(tree, places(8)), {})
     for fsdp in (1, 2):
-        with checkpoint.open_folder(tmp_path, keep=1) as checkpoints:
+        with checkpoint.open_folder(tmp_path, checkpoint.Keep(1)) as checkpoints:
             read = checkpoints.load(1, checkpoint.abstract_like(tree, places(fsdp)))
         assert jax.tree.map(lambda leaf: leaf.sharding, read) == places(fsdp)
         jax.tree.map(np.testing.assert_array_equal, read, tree)

@@ -28,12 +28,12 @@ class OneWeight:
         return jnp.zeros((*image.shape[:3], 1))
 
     def draw_noise(self, key, image):
-        return jnp.zeros((image.shape[0], 1, 1, 1))
+        return jnp.zeros_like(image)
 
     def encode(self, frozen, noise, image):
         return image
 
-    def sample(self, frozen, key, moments):
+    def sample(self, frozen, noise, moments):
         return moments
 
     def features(self, decoder, latents, image, mask):
