@@ -56,8 +56,9 @@ class Log:
         self._file.close()
 
     def note(self, message: str) -> None:
-        """Prints a line above the progress line."""
-        self.console.print(message, markup=False, soft_wrap=True)
+        """Prints a line above the progress line. Output that goes to a full disk is lost, and no reason to stop."""
+        with contextlib.suppress(OSError):
+            self.console.print(message, markup=False, soft_wrap=True)
 
     def advance(self, step: int) -> None:
         """Moves the progress line to `step` updates done."""

@@ -29,9 +29,11 @@ class Training:
         program: str = "train.py",
         hindrance: str = "",
         devices: int = 1,
+        beside: Path | None = None,
     ) -> None:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        preset, self._said = root.parent / f"{root.name}.py", root.parent / f"{root.name}{''.join(arguments[-1:])}.txt"
+        beside = beside or root.parent  # where its settings and its words go
+        beside.mkdir(parents=True, exist_ok=True)
+        preset, self._said = beside / f"{root.name}.py", beside / f"{root.name}{''.join(arguments[-1:])}.txt"
         preset.write_text(f"from asym_jax.config import TrainConfig\n\nconfig = TrainConfig(**{config.model_dump()!r})\n")
         self.root, self._offset = root, self._said.stat().st_size if self._said.exists() else 0
         environment = os.environ | {

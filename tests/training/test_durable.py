@@ -115,6 +115,21 @@ def test_numbers_survive_a_full_disk(tmp_path, disk):
     assert points(events) == expected
 
 
+class FullStream(io.StringIO):
+    """Standard output in a file on a full disk."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_words_that_cannot_be_written_stop_nothing(tmp_path):
+    with Log(tmp_path / "metrics.jsonl", start=0, steps=10, console=Console(file=FullStream())) as log:
+        log.note("words")
+        log.status(1, 0.5, 1.0, batch_size=1)
+        log.scalars(1, {"loss": 0.5})
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n'
+
+
 def test_at_the_start_it_is_an_error(tmp_path):
     (tmp_path / "metrics.jsonl").mkdir()
     with pytest.raises(InputError, match=f"{tmp_path} cannot be written: Is a directory"):

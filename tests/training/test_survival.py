@@ -156,7 +156,7 @@ def fill(folder: Path) -> Path:
 @pytest.mark.parametrize("left", [0, 40_000])
 def test_a_full_disk_is_waited_out(whole, small, left):  # noqa: F811
     root = small / "run"
-    with Training(whole.config, root, cache=whole.cache) as training:
+    with Training(whole.config, root, cache=whole.cache, beside=small.parent) as training:
         training.until(lambda: last_record(root) >= 3, pause=0.01)
         path = fill(small)
         if left:  # so that a save begins, and fails half-way
@@ -176,7 +176,9 @@ def test_a_full_disk_is_waited_out(whole, small, left):  # noqa: F811
 @pytest.mark.slow
 def test_a_disk_that_stays_full_ends_the_run(whole, small):  # noqa: F811
     root = small / "run"
-    with Training(whole.config, root, cache=whole.cache, program=str(HINDERED), hindrance="little patience") as training:
+    with Training(
+        whole.config, root, cache=whole.cache, beside=small.parent, program=str(HINDERED), hindrance="little patience"
+    ) as training:
         training.until(lambda: last_record(root) >= 3, pause=0.01)
         fill(small)
         config = whole.config.checkpoint
@@ -185,7 +187,7 @@ def test_a_disk_that_stays_full_ends_the_run(whole, small):  # noqa: F811
         said = training.ends_with(1)
     assert said.count("error: no checkpoint could be written (No space left on device") == 1
     (small / "fill").unlink()
-    with Training(whole.config, root, cache=whole.cache) as training:
+    with Training(whole.config, root, cache=whole.cache, beside=small.parent) as training:
         training.ends_with(0)
     assert_same(root, whole)
 
