@@ -19,13 +19,10 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 KEEP_BARRIERS = "--xla_disable_hlo_passes=cse_barrier_expander"
-PLANS = [
-    {"fsdp": fsdp, "remat": remat, "dtype": dtype, "accumulate": 1}
-    for dtype in ("float32", "bfloat16")
-    for fsdp in (1, 0)
-    for remat in ("none", "norms", "blocks")
-] + [{"fsdp": 0, "remat": "blocks", "dtype": "bfloat16", "accumulate": 2}]
-"""What is compared; `fsdp` 0 stands for all devices."""
+PLANS = [{"fsdp": fsdp, "remat": remat, "accumulate": 1} for fsdp in (1, 0) for remat in ("none", "norms", "blocks")] + [
+    {"fsdp": 0, "remat": "norms", "accumulate": 2}
+]
+"""What is compared; `fsdp` 0 stands for all devices. (bfloat16 would show nothing: the CPU's compiler widens it.)"""
 
 
 def measure(settings: argparse.Namespace, plan: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +40,7 @@ def measure(settings: argparse.Namespace, plan: dict[str, Any]) -> dict[str, Any
         preset,
         data={"image_size": settings.image_size, "batch_size": settings.batch_size},
         critic={"norm_images": 1},  # any batch can be shared; the memory is the same
-        model={"remat": plan["remat"], "dtype": plan["dtype"]},
+        model={"remat": plan["remat"]},
         optim={"accumulate": plan["accumulate"]},
         sharding={"fsdp": plan["fsdp"]},
     )
@@ -73,7 +70,7 @@ def main() -> None:
     for plan in PLANS:
         rows.append(row := measure(settings, plan))
         parts = "  ".join(f"{name} {row[name] / 2**30:6.2f}" for name in ("arguments", "temporaries", "memory"))
-        name = f"{row['dtype']:9} fsdp {row['fsdp']} remat {row['remat']:6} accumulate {row['accumulate']}"
+        name = f"fsdp {row['fsdp']} remat {row['remat']:6} accumulate {row['accumulate']}"
         print(f"{name}  GiB: {parts}  GFLOP {row['flops'] / 1e9:10,.0f}  compiled in {row['compile_seconds']} s", flush=True)
         record = {"machine": platform.platform(), "jax": version("jax"), "date": time.strftime("%F"), **vars(settings)}
         RESULTS.parent.mkdir(exist_ok=True)

@@ -18,13 +18,10 @@ RECONSTRUCTION = LossConfig(perceptual=1.0, adversarial=0)
 
 
 def test_a_part_takes_from_every_device_what_lies_there():
-    """Two devices hold rows 0 to 3 and 4 to 7; so the first half is 0, 1, 4, 5."""
-    seen = []
-    averaged_over_parts(lambda rows: seen.append(rows.shape) or rows, jnp.arange(8.0), parts=2, devices=2)
-    assert set(seen) == {(4,)}
+    """Four devices hold two rows each: 0 and 1, 2 and 3, ...; so the first half is 0, 2, 4, 6."""
     weights = jnp.array([1.0, 10.0, 100.0, 1000.0])
-    mean = averaged_over_parts(lambda rows: rows @ weights, jnp.arange(8.0), parts=2, devices=2)
-    assert mean == ((0 + 10 + 400 + 5000) + (2 + 30 + 600 + 7000)) / 2
+    mean = averaged_over_parts(lambda rows: rows @ weights, jnp.arange(8.0), parts=2, devices=4)
+    assert mean == ((0 + 20 + 400 + 6000) + (1 + 30 + 500 + 7000)) / 2
 
 
 def test_nothing_moves_between_devices():
