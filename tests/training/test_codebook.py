@@ -78,7 +78,8 @@ def test_the_decoder_learns_and_the_rest_stays(trained, vae):
 def test_latents_are_quantised_and_without_noise(trained):
     networks, _, frozen, _, _ = trained
     image = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (2, 16, 24, 3)), jnp.float32)
-    first, second = (jax.jit(networks.encode)(frozen, jax.random.key(seed), image) for seed in (0, 1))
+    noise = [networks.draw_noise(jax.random.key(seed), image) for seed in (0, 1)]
+    first, second = (jax.jit(networks.encode)(frozen, one, image) for one in noise)
     np.testing.assert_array_equal(first, second)
     weights = frozen["vae"]["post_quant_conv"]
     entries, kernel, bias = map(
