@@ -10,8 +10,8 @@ from asym_jax.training.step import Batch, find_gradients, train_step
 from tests.training.test_devices import pictures
 from tests.training.tiny import save_vae, tiny_config
 
-BOUND = 0.02
-"""Of every loss and norm, relative to float32, in four updates. Measured: see docs/training.md."""
+BOUNDS = {"loss/pixel": 0.01, "loss/critic": 0.01, "norm/gradient": 0.1, "norm/critic_gradient": 0.05, "adaptive_weight": 0.2}
+"""How far four updates may be from those in float32, relative."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,8 @@ def test_a_few_updates_stay_near_those_in_float32(vae):
         for _ in range(4):
             state, metrics = compiled(frozen, state, pictures(8))
             found[dtype].append(jax.device_get(metrics))
-    for exact, rounded in zip(found["float32"], found["bfloat16"], strict=True):
-        print({name: abs(rounded[name] / exact[name] - 1) for name in exact if exact[name]})
-        for name in ("loss/pixel", "loss/critic", "norm/gradient", "norm/critic_gradient", "norm/parameters", "adaptive_weight"):
-            np.testing.assert_allclose(rounded[name], exact[name], rtol=BOUND, err_msg=name)
+    for name, bound in BOUNDS.items():
+        exact, rounded = (np.array([step[name] for step in found[dtype]]) for dtype in ("float32", "bfloat16"))
+        worst = np.max(np.abs(rounded / exact - 1))
+        print(f"{name}: {worst:.1e}")
+        assert 0 < worst < bound, f"{name}: {worst}"

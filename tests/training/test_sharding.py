@@ -131,7 +131,7 @@ def test_splitting_changes_nothing_but_places(tmp_path):
     for fsdp in (1, 2, 8):
         split = config.model_copy(update={"sharding": config.sharding.model_copy(update={"fsdp": fsdp})})
         mesh = make_mesh(8, fsdp=fsdp)
-        state = initial_state(split, networks, jax.random.key(1), given)
+        state = jax.jit(lambda given: initial_state(config, networks, jax.random.key(1), given))(given)
         tree = state._asdict() | {FROZEN: frozen}
         placed = jax.device_put(tree, state_shardings(tree, mesh, split.sharding))
         weights, state = placed.pop(FROZEN), TrainState(**placed)
