@@ -2,6 +2,8 @@
 
 import logging
 import re
+import sys
+from typing import Any
 
 ORBAX = re.compile(r"[/.]orbax[/.]")
 
@@ -11,9 +13,17 @@ class SaveFailed(Exception):
 
 
 def quieten() -> None:
-    """Drops the tracebacks that Orbax and its abandoned tasks log; their exceptions reach us, and are reported in one line."""
+    """Drops the tracebacks that Orbax and its abandoned tasks leave; their exceptions reach us, and are reported in one line."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(_not_of_orbax)
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        # Reads and writes that are still under way when another fails report to an event loop that is gone.
+        if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _not_of_orbax(record: logging.LogRecord) -> bool:
