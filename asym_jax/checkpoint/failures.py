@@ -3,9 +3,10 @@
 import logging
 import re
 import sys
+import traceback
 from typing import Any
 
-ORBAX = re.compile(r"[/.]orbax[/.]")
+ORBAX = re.compile(r"[/.]orbax[/.]|tensorstore|OCDBT|zarr")
 
 
 class SaveFailed(Exception):
@@ -27,7 +28,11 @@ def quieten() -> None:
 
 
 def _not_of_orbax(record: logging.LogRecord) -> bool:
-    return not ORBAX.search(record.pathname) and not (record.name == "asyncio" and ORBAX.search(record.getMessage()))
+    said = record.pathname
+    if record.name == "asyncio":
+        trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
+        said = record.getMessage() + trace
+    return not ORBAX.search(said)
 
 
 def reason_of(error: BaseException) -> str:
