@@ -17,9 +17,6 @@ from asym_jax.checkpoint.manifest import flaw, has_manifest
 from asym_jax.errors import InputError
 from tests.test_checkpoint import mesh_of, places, state
 
-# When Orbax fails to load, reads that are still under way report to an event loop that is gone.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 KEEP = checkpoint.Keep(2)
 
 

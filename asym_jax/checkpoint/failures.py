@@ -2,8 +2,11 @@
 
 import logging
 import re
+import sys
+import traceback
+from typing import Any
 
-ORBAX = re.compile(r"[/.]orbax[/.]")
+ORBAX = re.compile(r"[/.]orbax[/.]|tensorstore|OCDBT|zarr")
 
 
 class SaveFailed(Exception):
@@ -11,13 +14,25 @@ class SaveFailed(Exception):
 
 
 def quieten() -> None:
-    """Drops the tracebacks that Orbax and its abandoned tasks log; their exceptions reach us, and are reported in one line."""
+    """Drops the tracebacks that Orbax and its abandoned tasks leave; their exceptions reach us, and are reported in one line."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(_not_of_orbax)
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        # Reads and writes that are still under way when another fails report to an event loop that is gone.
+        if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _not_of_orbax(record: logging.LogRecord) -> bool:
-    return not ORBAX.search(record.pathname) and not (record.name == "asyncio" and ORBAX.search(record.getMessage()))
+    said = record.pathname
+    if record.name == "asyncio":
+        trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
+        said = record.getMessage() + trace
+    return not ORBAX.search(said)
 
 
 def reason_of(error: BaseException) -> str:

@@ -48,21 +48,16 @@ class Saver:
         """
         best = self._config.checkpoint.keep_best
         scores = {best: record[best]} if best in record else None
+        self._hear()
         try:
-            self._settle()
             self._start(done, state, scores=scores)
         except SaveFailed as error:
             self._failed(done, error)
 
     def look(self) -> None:
         """To be called after every update: hears of a save that failed or ended. Raises CannotSave when patience has ended."""
-        if self._started is None or self._checkpoints.busy or jax.process_count() > 1:
-            return
-        started = self._started
-        try:
-            self._settle()
-        except SaveFailed as error:
-            self._failed(started, error)
+        if self._started is not None and not self._checkpoints.busy and jax.process_count() == 1:
+            self._hear()
 
     def finish(self, done: int, state: TrainState, pending: dict[str, Any] | None = None, *, impatient: Callable[[], bool]) -> None:
         """Sees to it that the state after `done` updates is saved, and waits for that.
@@ -75,19 +70,30 @@ class Saver:
             CannotSave: it cannot be.
         """
         while True:
+            self._hear()
+            if self.saved == done:
+                return
             try:
+                self._start(done, state, notes={"pending": pending} if pending is not None else None)
                 self._settle()
-                if self.saved != done:
-                    self._start(done, state, notes={"pending": pending} if pending is not None else None)
-                    self._settle()
                 return
             except SaveFailed as error:
+                if impatient():
+                    raise self._give_up(error) from error
                 self._failed(done, error)
                 again = self._clock() + min(RETRY_AFTER, self._patience)
                 while self._clock() < again:
                     if impatient():
                         raise self._give_up(error) from error
                     time.sleep(LOOK_EVERY)
+
+    def _hear(self) -> None:
+        """Waits for the save that was started last, and reports it if it failed."""
+        started = self._started
+        try:
+            self._settle()
+        except SaveFailed as error:
+            self._failed(started, error)
 
     def _start(self, done: int, state: TrainState, **also: Any) -> None:
         self._started = done
@@ -102,7 +108,7 @@ class Saver:
                 log.warning("checkpoints can be written again: step %d is saved", started)
             self._failing_since = None
 
-    def _failed(self, step: int, error: SaveFailed) -> None:
+    def _failed(self, step: int | None, error: SaveFailed) -> None:
         self._started = None
         now = self._tried = self._clock()
         if self._failing_since is None:

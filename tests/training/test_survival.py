@@ -126,7 +126,7 @@ def test_the_score_of_a_step_goes_with_it(run):
 
 
 def mounted(place: Path, size: str) -> None:
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True).returncode:
         pytest.skip("may not mount a file system here")
 
@@ -167,7 +167,6 @@ def test_a_full_disk_is_waited_out(whole, small, left):  # noqa: F811
         path.unlink()
         training.until_it_says("checkpoints can be written again")
         said = training.ends_with(0)
-    print(said)
     assert "Traceback" not in said and "orbax" not in said.lower()
     assert not [name for name in (root / "checkpoints").iterdir() if not name.name.isdecimal()]
     assert_same(root, whole)
@@ -195,9 +194,11 @@ def test_a_disk_that_stays_full_ends_the_run(whole, small):  # noqa: F811
 @pytest.mark.slow
 def test_a_folder_that_becomes_read_only_is_waited_out(whole, tmp_path):  # noqa: F811
     root = tmp_path / "run"
+    with Training(whole.config, root, cache=whole.cache) as training:
+        training.until((root / "checkpoints").is_dir, pause=0.01)
     mounted(root / "checkpoints", "8m")
     try:
-        with Training(whole.config, root, "--fresh", cache=whole.cache) as training:
+        with Training(whole.config, root, cache=whole.cache) as training:
             training.until(lambda: len(whole_checkpoints(root)) >= 2, pause=0.01)
             remount = ["mount", "-o", "remount,ro", str(root / "checkpoints")]
             training.until(lambda: subprocess.run(remount, capture_output=True).returncode == 0)
