@@ -2,8 +2,9 @@
 
     python -m benchmarks.step_growth [--rounds 5]
 
-Random weights and pictures: time does not depend on them. Every point is a program of its own, compiled as in training; the fastest
-of the rounds counts, because other programs of the machine can only add to it. Processor seconds, summed over threads, hardly feel them.
+Random weights and pictures: time does not depend on them. Every point is a program of its own, compiled as in training; the
+fastest of the rounds counts, because other programs of the machine can only add to it. Processor seconds, summed over
+threads, hardly feel them.
 """
 
 import argparse

