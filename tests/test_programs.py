@@ -19,7 +19,7 @@ BAD_INPUT = {
     "missing VAE": (
         "train.py",
         ["--config", "demo", "--model.vae", "/nowhere"],
-        "error: model.vae='/nowhere': there is no folder /nowhere",
+        "error: model.vae='/nowhere': there is no file or folder /nowhere",
     ),
     "missing run": (
         "eval.py",

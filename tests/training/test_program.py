@@ -62,7 +62,7 @@ def test_all_that_a_run_will_need_is_compiled_ahead(demo, monkeypatch, start, cr
     assert lowered == expected
     assert log.notes == [f"compiled the step {'with' if awake else 'without'} critic in 0 s: much" for awake in expected]
     for n in range(start, config.optim.steps):
-        assert program(n, {}, state, jnp.zeros(1)).awake == (n >= critic_start)
+        assert program(n, {}, state).awake == (n >= critic_start)
     assert lowered == expected
 
 

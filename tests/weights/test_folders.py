@@ -197,4 +197,4 @@ def test_a_writer_that_is_killed_at_any_moment(tmp_path, kind):
         if path.exists() or number:
             assert read() >= number
             number = read()
-    assert number > 20
+    assert number > 3  # or nothing was replaced meanwhile
