@@ -4,13 +4,13 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterator
 
 import numpy as np
 
 import train
 from asym_jax.commands import report_errors
-from asym_jax.training import loop, saving
+from asym_jax.data.batches import Batches
+from asym_jax.training import saving
 from asym_jax.training.judge import Judge
 
 
@@ -39,16 +39,14 @@ def slow_save() -> None:
 
 def announced_batches() -> None:
     """Prints a digest of every picture of every batch that a step gets."""
-    batches = loop.batches
+    take = Batches.__next__
 
-    def announced(*given: object, start: int, **named: object) -> Iterator[np.ndarray]:
-        for number, batch in enumerate(batches(*given, start=start, **named), start):
-            print(
-                f"batch {number}: {' '.join(hashlib.sha256(picture.tobytes()).hexdigest()[:12] for picture in batch)}", flush=True
-            )
-            yield batch
+    def announced(self: Batches) -> np.ndarray:
+        number, batch = self._number, take(self)
+        print(f"batch {number}: {' '.join(hashlib.sha256(picture.tobytes()).hexdigest()[:12] for picture in batch)}", flush=True)
+        return batch
 
-    loop.batches = announced
+    Batches.__next__ = announced
 
 
 def little_patience() -> None:
