@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 import traceback
+import warnings
 from typing import Any
 
 ORBAX = re.compile(r"[/.]orbax[/.]|tensorstore|OCDBT|zarr")
@@ -17,6 +18,8 @@ def quieten() -> None:
     """Drops the tracebacks that Orbax and its abandoned tasks leave; their exceptions reach us, and are reported in one line."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(_not_of_orbax)
+    # Collected without having run; nobody's frame, hence the module.
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning, module="sys")
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:

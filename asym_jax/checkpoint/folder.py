@@ -158,6 +158,7 @@ class Checkpoints:
             self.settle()
         except SaveFailed as error:
             log.warning("the last checkpoint could not be written: %s", error)
+        self._clean()
         if self._checkpointer is not None:
             self._checkpointer.close()
 
@@ -184,6 +185,7 @@ class Checkpoints:
 
     def _probe(self) -> str | None:
         """Why nothing can be written, if so. Orbax would find out too, but leave threads behind that wait for five minutes."""
+        self._clean()  # threads of a save that failed may have gone on for a while
         probe = self._folder / f"0{TEMPORARY}-probe"
         try:
             probe.mkdir(parents=True, exist_ok=True)
