@@ -12,7 +12,7 @@ from pathlib import Path
 from asym_jax.config import TrainConfig
 
 REPOSITORY = Path(__file__).parents[2]
-TIMING = {"images_per_second"}
+TIMING = {"images_per_second", "data/waiting", "evaluation_seconds"}
 TEMPORARY = ".orbax-checkpoint-tmp"
 CACHED = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
 
