@@ -113,7 +113,7 @@ def test_each_file_in_turn(saved, tmp_path):
     """With the manifest, and for what Orbax finds also without."""
     for name in files(saved / "3"):
         for kind in ("removed", "truncated"):
-            folder = copy(saved, tmp_path / name.name / kind)
+            folder = copy(saved, tmp_path / "_".join(name.parts) / kind)
             DAMAGE[kind](folder / "3" / name, (folder / "3" / name).read_bytes())
             whole = name.name == "manifest.json" and kind == "removed"
             assert load(folder).step == (3 if whole else 2), (name, kind)

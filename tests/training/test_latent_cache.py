@@ -16,6 +16,7 @@ from asym_jax.training import latents
 from asym_jax.training.latents import with_cached_latents
 from asym_jax.training.loop import run
 from asym_jax.training.networks import build
+from asym_jax.training.program import Program
 from tests.training.tiny import save_vae, tiny_config
 
 PICTURES = 7
@@ -138,6 +139,7 @@ def test_a_run_learns_the_same_with_and_without_the_encoder_in_the_step(vae, fol
     run(config, tmp_path / "cached")
     # The same crops, but encoded in every step.
     monkeypatch.setattr(PickCachedCrop, "random_map", lambda self, *given: pick(self, *given).pixels)
+    monkeypatch.setattr(Program, "_abstract_batch", lambda self, *given: abstract_batch(self, *given).pixels)
     run(config, tmp_path / "encoded")
     cached, encoded = (
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
@@ -149,4 +151,4 @@ def test_a_run_learns_the_same_with_and_without_the_encoder_in_the_step(vae, fol
             np.testing.assert_allclose(one[name], other[name], rtol=1e-4, err_msg=name)
 
 
-pick = PickCachedCrop.random_map
+pick, abstract_batch = PickCachedCrop.random_map, Program._abstract_batch

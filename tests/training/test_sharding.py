@@ -141,7 +141,7 @@ def test_splitting_changes_nothing_but_places(tmp_path):
             program = Program(split, networks, mesh, log)
             for n in range(2):
                 spread = jax.device_put(pixels, batch_sharding(mesh))
-                state, metrics = program(n, weights, state, spread)(weights, state, spread)
+                state, metrics = program(n, weights, state)(weights, state, spread)
         assert placement({"decoder": state.decoder}) == before
         found[fsdp] = jax.device_get((state._asdict(), metrics))
     for fsdp in (2, 8):

@@ -71,6 +71,8 @@ def assert_same(ours: Path, theirs: Path) -> None:
         for name in mine.keys() - TIMING:
             # Mean logits, and the adversarial loss that is one, lie near zero: their error is that of logits near one.
             tolerance = {"rtol": TOLERANCE, "atol": 1e-7} if name.startswith("loss/") else {"rtol": 1e-4, "atol": TOLERANCE}
+            if name.startswith("held_out/"):  # of pictures in 8 bits: a level may round the other way, one of 256 in 768 values
+                tolerance["rtol"] = 1e-3
             if name.startswith("norm/update"):  # Adam makes steps of the tensors `WITHOUT_EFFECT`, too, out of rounding
                 tolerance["rtol"] = 1e-3
             np.testing.assert_allclose(mine[name], expected[name], err_msg=name, **tolerance)
