@@ -7,7 +7,8 @@ Writes results.json, report.html and pictures into --out (default results/NAME-T
 
 import sys
 
-from asym_jax.commands import parse_eval, report_errors
+from asym_jax.commands import report_errors
+from asym_jax.evaluation.command import parse_eval
 
 
 def main(arguments: list[str]) -> None:

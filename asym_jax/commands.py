@@ -15,9 +15,6 @@ import tyro
 from asym_jax.config import TrainConfig
 from asym_jax.errors import CannotSave, Diverged, InputError, Interrupted
 
-TASKS = ("reconstruct",)
-
-
 class TrainCommand(NamedTuple):
     """What `train.py` was asked to do."""
 
@@ -28,22 +25,6 @@ class TrainCommand(NamedTuple):
     processes: int | None = None
     process: int | None = None
     profile: range | None = None
-
-
-class EvalCommand(NamedTuple):
-    """What `eval.py` was asked to do."""
-
-    task: str
-    run: Path | None
-    weights: str | None
-    vae: str | None
-    images: Path
-    masks: str
-    out: Path
-    limit: int | None
-    image_size: int | None
-    batch_size: int
-    sheet_rows: int
 
 
 def parse_train(arguments: Sequence[str], presets: Path, description: str) -> TrainCommand:
@@ -63,8 +44,8 @@ def parse_train(arguments: Sequence[str], presets: Path, description: str) -> Tr
     parser.add_argument("--profile", metavar="START:STOP", help="trace the updates from START to before STOP, the first being 0")
     several = parser.add_argument_group("several processes", "only where SLURM, Open MPI, a TPU pod or Kubernetes do not tell")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
-    several.add_argument("--processes", type=_positive, metavar="N", help="how many there are; 1 ignores the surroundings")
-    several.add_argument("--process", type=_number, metavar="I", help="which this one is, from 0")
+    several.add_argument("--processes", type=positive, metavar="N", help="how many there are; 1 ignores the surroundings")
+    several.add_argument("--process", type=number, metavar="I", help="which this one is, from 0")
     # Without abbreviations, or --log would swallow --log.every.
     parser.allow_abbrev = False
     known, settings = parser.parse_known_args(arguments)
@@ -79,44 +60,6 @@ def parse_train(arguments: Sequence[str], presets: Path, description: str) -> Tr
     name = Path(known.config).stem
     workdir = known.workdir or Path("runs") / name
     return TrainCommand(config, workdir, known.fresh, known.coordinator, known.processes, known.process, _updates(known.profile))
-
-
-def parse_eval(arguments: Sequence[str], description: str) -> EvalCommand:
-    """Reads the command line of `eval.py`.
-
-    Raises:
-        SystemExit: status 2 after a message on bad usage, 0 after `--help`.
-    """
-    parser = argparse.ArgumentParser(
-        prog="eval.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--run", type=Path, metavar="DIR", help="folder of a finished training run")
-    which.add_argument("--weights", metavar="DIR|HUB_ID", help="asymmetric autoencoder in diffusers layout")
-    parser.add_argument("--vae", metavar="DIR|HUB_ID", help="the plain autoencoder to compare with; a run knows its own")
-    parser.add_argument("--task", required=True, choices=TASKS)
-    parser.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="pictures: a folder, or a .txt file with one path per line"
-    )
-    parser.add_argument(
-        "--masks",
-        default="thick_256",
-        metavar="DIR|PRESET",
-        help="masks of the same names, white = hole; or a recipe (default thick_256)",
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes (default results/NAME-TASK)")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N pictures")
-    parser.add_argument("--image-size", type=_positive, metavar="N", help="side of the pictures (default: as trained)")
-    parser.add_argument(
-        "--batch-size", type=_positive, default=8, metavar="N", help="pictures at a time, over all devices (default 8)"
-    )
-    parser.add_argument("--sheet-rows", type=_positive, default=12, metavar="N", help="pictures on the sheet (default 12)")
-    values = vars(parser.parse_args(arguments))
-    if values["weights"] and not values["vae"]:
-        parser.error("--weights needs --vae: the plain autoencoder whose decoder it is compared with")
-    name = (values["run"] or Path(values["weights"])).resolve().name
-    values["out"] = values["out"] or Path("results") / f"{name}-{values['task']}"
-    return EvalCommand(**values)
 
 
 def preset_names(presets: Path) -> list[str]:
@@ -148,13 +91,15 @@ def _updates(text: str | None) -> range | None:
     return range(int(start), int(stop))
 
 
-def _number(text: str) -> int:
+def number(text: str) -> int:
+    """An argument that is a whole number from 0. Raises ArgumentTypeError otherwise."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}")
     return int(text)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """An argument that is a whole number from 1. Raises ArgumentTypeError otherwise."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)

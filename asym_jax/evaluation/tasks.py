@@ -1,104 +1,208 @@
-"""From a command to a report."""
+"""From a command to pictures, numbers and a report."""
 
-import json
-from pathlib import Path
-from typing import NamedTuple
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asym_jax.arrays import Params
-from asym_jax.commands import EvalCommand
 from asym_jax.config import SMALLEST_PICTURE
+from asym_jax.data.evaluation_sets.examples import EvaluationSet
+from asym_jax.data.evaluation_sets.named import open_evaluation_set
 from asym_jax.errors import InputError
-from asym_jax.evaluation.pairs import load_pairs
-from asym_jax.evaluation.reconstruct import VANILLA, Decoders, reconstruct, require_same_encoder
-from asym_jax.evaluation.report import MASKED, ORIGINAL, make_folder, summary_lines, write_report
-from asym_jax.models.autoencoder import AsymmetricAutoencoder, SymmetricAutoencoder
-from asym_jax.models.vq import VQModel
-from asym_jax.weights import load_pretrained
-from asym_jax.weights.architecture import Autoencoder
+from asym_jax.evaluation import results
+from asym_jax.evaluation.command import EvalCommand, set_of
+from asym_jax.evaluation.encoded import EncodedLatents
+from asym_jax.evaluation.generate import LatentSource, generate
+from asym_jax.evaluation.judges import Judges, load_judges
+from asym_jax.evaluation.measure import Columns, Measures, measure
+from asym_jax.evaluation.report import ReportPicture, write_report
+from asym_jax.evaluation.subjects import Subjects, fingerprint, load_subjects
+from asym_jax.evaluation.tables import TABLES, cell, markdown
+from asym_jax.evaluation.versions import Plan, row_names
+from asym_jax.evaluation.workbook import MASK, MASKED, ORIGINAL, Workbook, write_text
 
-LATENTS = ("mean of the posterior of the whole picture", "codebook entries nearest to the encoder's output for the whole picture")
+METRICS = {
+    "reconstruct": ("lpips", "lpips_alex", "fid"),
+    "inpaint": ("lpips", "lpips_alex", "fid"),
+    "paint-by-example": ("clip_score", "lpips", "fid"),
+    "text-to-image": ("fid", "inception_score"),
+}
+"""Metrics of networks by task; where there are originals to compare with, all others are measured too."""
 
+LINE_SECONDS = 30
+"""Between lines about progress, where there is no terminal."""
 
-class Subjects(NamedTuple):
-    """What is compared, and at which size."""
-
-    decoders: Decoders
-    vae: str
-    image_size: int
+BINNED = ("reconstruct", "inpaint")
+"""Tasks whose holes differ so much in size that their results are also given by size."""
 
 
 def run(command: EvalCommand) -> None:
-    """Evaluates, writes the report and prints its table.
+    """Evaluates, writes everything into `command.out` and prints the table. The same command again goes on where it was.
 
     Raises:
         InputError: weights, pictures, masks or the output folder are not usable.
     """
-    decoders, vae, size = _subjects(command)
-    stride = 2 ** (len(decoders.model.up_block_out_channels) - 1)
+    subjects, source = _prepare(command)
+    table = command.table and TABLES[command.table]
+    plan = Plan(conditioned=source.masked, ablation=bool(table and table.ablation))
+    examples = open_examples(command, size=_size(command, subjects), masked=source.masked)
+    mode = command.fid or ("tf" if command.task == "text-to-image" else "legacy_pytorch")
+    measures = Measures(source.masked, METRICS[command.task], mode)
+    judges = load_judges(measures.metrics)
+    settings = _settings(command, subjects, source, examples, plan)
+    book = Workbook(command.out, settings, fresh=command.fresh)
+
+    names = row_names(subjects, plan)
+    devices = f"{jax.device_count()} {jax.devices()[0].platform} device(s)"
+    print(f"{len(examples)} examples of {examples.size} pixels; {', '.join(names)}; {devices}")
+    if book.notes:
+        print(f"going on after {len(book.notes)} examples; --fresh starts over")
+    with _progress("decoding", len(examples), len(book.notes)) as advance:
+        generate(
+            subjects, source, plan, examples, book, rows=command.rows_per_device, how=command.quantise, advance=advance
+        )
+    columns = ([ORIGINAL] if "inception" in judges.params else []) + names
+    with _progress("measuring", len(columns) * len(examples), 0) as advance:
+        measured = measure(columns, measures, judges, examples, book, rows=command.rows_per_device, advance=advance)
+    document = _document(command, settings, examples, names, measured, measures, judges, book)
+    write_report(book.folder, document, _pictures(names, measured, book))
+    _say(command, document, book)
+
+
+def _prepare(command: EvalCommand) -> tuple[Subjects, LatentSource]:
+    """What is compared, and where its latents come from."""
+    if command.task == "reconstruct":
+        subjects = load_subjects(command.runs, command.weights, command.vae)
+        return subjects, EncodedLatents(subjects)
+    from asym_jax.evaluation.diffusion import open_diffusion  # only now: diffusers takes seconds to import
+
+    return open_diffusion(command)
+
+
+def _size(command: EvalCommand, subjects: Subjects) -> int:
+    size = command.image_size or (512 if command.pipeline else subjects.trained_size)
+    channels = (decoder.model.up_block_out_channels for decoder in subjects.decoders)
+    stride = 2 ** (max(len(widths) for widths in channels) - 1)
     if size % stride or size < SMALLEST_PICTURE:
         raise InputError(f"--image-size {size} must be a multiple of {stride}, and at least {SMALLEST_PICTURE}")
-    pairs = load_pairs(command.images, command.masks, size=size, limit=command.limit)
-    devices = f"{jax.device_count()} {jax.devices()[0].platform} device(s)"
-    print(f"{len(pairs.names)} pictures of {size} pixels, masks {command.masks}, {devices}")
-    make_folder(command.out)
-    result = reconstruct(decoders, pairs, batch_size=command.batch_size, shown=command.sheet_rows)
-    settings = {
-        "decoder": str(command.run or command.weights),
-        "vae": vae,
+    return size
+
+
+def open_examples(command: EvalCommand, *, size: int, masked: bool) -> EvaluationSet:
+    """The first `command.limit` examples, with their masks if the task needs any."""
+    masks = command.masks
+    if masked and masks is None and set_of(command.images) not in WITH_MASKS:
+        masks = "thick_256" if size < 512 else "thick_512"
+    found = open_evaluation_set(command.images, size=size, masks=masks, seed=command.seed)
+    return found if command.limit is None else First(found, command.limit)
+
+
+def _settings(
+    command: EvalCommand, subjects: Subjects, source: LatentSource, examples: EvaluationSet, plan: Plan
+) -> dict[str, Any]:
+    """Everything that decides a generated picture, so that an evaluation goes on only as it began."""
+    return {
+        "task": command.task,
+        "decoders": {
+            decoder.name: {"weights": decoder.source, "sha256": fingerprint(decoder.params)} for decoder in subjects.decoders
+        },
+        "ablation": plan.ablation,
+        "vae": {"weights": subjects.vae_source, "sha256": fingerprint(subjects.vae_params)},
         "images": str(command.images),
-        "masks": command.masks,
-        "image_size": size,
-        "latents": LATENTS[isinstance(decoders.vae, VQModel)],
-        "quantise": "round",
+        "examples": repr(examples),
+        "image_size": examples.size,
+        "latents": source.described,
+        "quantise": command.quantise,
+        "rows_per_device": command.rows_per_device,
     }
-    write_report(command.out, command.task, settings, pairs, result)
-    print("\n".join(summary_lines(result.rows)))
-    for name, reason in result.skipped.items():
-        print(f"{name} was not measured: {reason}")
-    for note in result.notes:
-        print(f"note: {note}")
-    print(f"report: {command.out / 'report.html'}")
 
 
-def _subjects(command: EvalCommand) -> Subjects:
-    if command.run:
-        trained_with, trained_size = _read_run(command.run)
-        weights = command.run / "decoder"
-        if not weights.is_dir():
-            raise InputError(f"--run {command.run}: no decoder/ there yet; it is written when the run ends")
-        vae_source, name = command.vae or trained_with, command.run.resolve().name
+def _document(
+    command: EvalCommand,
+    settings: dict[str, Any],
+    examples: EvaluationSet,
+    names: Sequence[str],
+    measured: dict[str, Columns],
+    measures: Measures,
+    judges: Judges,
+    book: Workbook,
+) -> dict[str, Any]:
+    """results.json."""
+    notes = [record for _, record in sorted(book.notes.items())]
+    document = {
+        "task": command.task,
+        "settings": {
+            **settings,
+            "fid_mode": measures.mode,
+            "data_sha256": results.data_hash(notes),
+            "networks": judges.networks,
+            "environment": results.environment(),
+        },
+        "rows": results.result_rows(names, measured, notes, measures),
+        "skipped": judges.skipped,
+        "bins": results.binned_rows(names, measured, notes, measures) if command.task in BINNED else {},
+        "published": None,
+        "notes": judges.notes,
+    }
+    if command.table:
+        table, dataset = TABLES[command.table], set_of(command.images)
+        rows = document["bins"].get(table.bin, []) if table.bin else document["rows"]
+        document["table"] = {"number": command.table, "title": table.title, "set": dataset, "bin": table.bin, "rows": rows}
+        document["published"] = list(table.published.get(dataset, ()))
+    return document
+
+
+def _pictures(names: Sequence[str], measured: dict[str, Columns], book: Workbook) -> list[ReportPicture]:
+    """What the report may show, by example."""
+    scores = results.per_picture(names, measured)
+    found = []
+    for index, record in sorted(book.notes.items()):
+        name = record["name"]
+        paths = {column: str(book.path(column, name).relative_to(book.folder)) for column in (ORIGINAL, MASKED, MASK, *names)}
+        mine = {row: {metric: float(values[index]) for metric, values in scores[row].items()} for row in names}
+        found.append(ReportPicture(name, paths, mine))
+    return found
+
+
+def _say(command: EvalCommand, document: dict[str, Any], book: Workbook) -> None:
+    """The table on the terminal, and where everything is."""
+    if command.table:
+        text = markdown(command.table, set_of(command.images), document["table"]["rows"], remarks=document["notes"])
+        write_text(book.folder / f"table_{command.table}.md", text)
+        print(text)
     else:
-        weights, vae_source, trained_size = command.weights, command.vae, None
-        name = Path(command.weights).resolve().name
-    model, params = _load("--run" if command.run else "--weights", weights)
-    if not isinstance(model, AsymmetricAutoencoder):
-        raise InputError(f"{weights} is a plain autoencoder; an asymmetric one is needed to compare with it")
-    vae, vae_params = _load("--vae", vae_source)
-    if not isinstance(vae, SymmetricAutoencoder):
-        raise InputError(f"--vae {vae_source} is an asymmetric autoencoder; a plain AutoencoderKL is needed, or a VQModel")
-    if name in (VANILLA, ORIGINAL, MASKED):  # columns of the report
-        name = f"{name} (asymmetric)"
-    decoders = Decoders(vae, vae_params, model, params, name)
-    require_same_encoder(decoders)
-    return Subjects(decoders, vae_source, command.image_size or trained_size or model.sample_size)
+        shown = [name for name in ("images", "pre_error", "psnr", "ssim", "lpips", "fid", "seam") if name in document["rows"][0]]
+        for row in document["rows"]:
+            print(f"{row['decoder']:>16}  " + "  ".join(f"{name} {cell(row, name)}" for name in shown))
+        for note in document["notes"]:
+            print(f"note: {note}")
+    for reason in dict.fromkeys(document["skipped"].values()):
+        lacking = ", ".join(name for name, why in document["skipped"].items() if why == reason)
+        print(f"{lacking}: not measured. {reason}")
+    print(f"report: {book.folder / 'report.html'}")
 
 
-def _load(option: str, source: str | Path) -> tuple[Autoencoder, Params]:
-    try:
-        return load_pretrained(source)
-    except InputError as error:
-        raise InputError(f"{option} {source}: {error}") from error
+@contextlib.contextmanager
+def _progress(what: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal; elsewhere a line now and then. Yields a function that is told how many more are done."""
+    if sys.stderr.isatty():
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns) as bar:
+            task = bar.add_task(what, total=total, completed=done)
+            yield lambda more: bar.advance(task, more)
+        return
+    begin = said = time.monotonic()
 
+    def advance(more: int) -> None:
+        nonlocal done, said
+        done += more
+        now = time.monotonic()
+        if more and (now - said > LINE_SECONDS or done == total):
+            said = now
+            print(f"{what} {done}/{total}  {now - begin:.0f} s", flush=True)
 
-def _read_run(run: Path) -> tuple[str, int]:
-    """The autoencoder that a run started from, and the size of its pictures."""
-    path = run / "config.json"
-    try:
-        config = json.loads(path.read_text())
-        return config["model"]["vae"], config["data"]["image_size"]
-    except (OSError, ValueError) as error:
-        raise InputError(f"--run {run}: {path} cannot be read ({error}); is this the folder of a training run?") from error
-    except (KeyError, TypeError) as error:
-        raise InputError(f"--run {run}: {path} is not the config of a training run; a decoder alone goes with --weights") from error
+    yield advance

@@ -7,7 +7,10 @@ import jax.numpy as jnp
 from asym_jax.arrays import Images, Pixels
 
 
-def quantise(images: Images, how: Literal["round", "floor"] = "round") -> Pixels:
+Quantisation = Literal["round", "floor"]
+
+
+def quantise(images: Images, how: Quantisation = "round") -> Pixels:
     """Pictures in [-1, 1] as 0..255; values beyond are clipped.
 
     "round" takes the nearest level. "floor" is what the reference's scripts do

@@ -1,0 +1,159 @@
+"""The first half of an evaluation: every decoder's picture of every example, as PNG files."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8, UInt32
+
+from asym_jax.arrays import Images, Latents, Params, Pixels
+from asym_jax.evaluation.spread import Spread
+from asym_jax.evaluation.subjects import Subjects
+from asym_jax.evaluation.versions import Plan, row_names, versions
+from asym_jax.evaluation.workbook import MASK, MASKED, ORIGINAL, Workbook
+from asym_jax.metrics.pre_error import float_error_sums, squared_error_sums
+from asym_jax.metrics.quantise import Quantisation, quantise
+from asym_jax.sheets import masked_pixels
+
+FILE_THREADS = 8
+"""Threads that read and write picture files; Pillow lets others work meanwhile."""
+
+
+class Example(Protocol):
+    """One entry of what is evaluated."""
+
+    index: int
+    name: str
+    pixels: UInt8[np.ndarray, "H W 3"]
+    mask: Float[np.ndarray, "H W 1"] | None
+
+
+class LatentSource(Protocol):
+    """Where a task's latents come from: an encoder, or a diffusion model."""
+
+    params: Params
+    described: str
+    masked: bool  # whether the task has pictures of which a part is to be kept
+
+    def inputs(self, example: Example) -> Mapping[str, Any]:
+        """What `latents` needs of one example beyond pixels, mask and index; runs on the host."""
+        ...
+
+    def latents(self, params: Params, images: Images, batch: Mapping[str, Array]) -> Latents:
+        """Unscaled latents, each a function of its own example alone; pure."""
+        ...
+
+
+class _Loaded(NamedTuple):
+    """An example in memory."""
+
+    name: str
+    arrays: dict[str, Any]  # index, pixels, mask, and what the task needs
+
+
+class _Made(NamedTuple):
+    """What a device makes of its examples, by row of the evaluation."""
+
+    pixels: tuple[Pixels, ...]
+    floats: tuple[Float[Array, " b"], ...]  # squared errors over kept pixels before rounding
+    floored: tuple[UInt32[Array, "b H"], ...]  # squared errors of pictures that were cut to 8 bits instead of rounded
+    kept: UInt32[Array, " b"]
+
+
+def generate(
+    subjects: Subjects,
+    source: LatentSource,
+    plan: Plan,
+    examples: Sequence[Example],
+    book: Workbook,
+    *,
+    rows: int,
+    how: Quantisation,
+    advance: Callable[[int], None],
+) -> None:
+    """Writes what is not yet there: the originals, the masks, and a column of pictures for each row.
+
+    `rows` examples are decoded at a time on each device. `advance` is told how many examples were done each time.
+    """
+
+    def make(params: Params, batch: dict[str, Array]) -> _Made:
+        images = batch["pixels"].astype(jnp.float32) / 127.5 - 1
+        latents = source.latents(params["source"], images, batch)
+        made = versions(subjects, plan, params["subjects"], latents, images, batch["mask"])
+        sums = [float_error_sums(batch["pixels"], picture, batch["mask"]) for picture in made]
+        floored = [squared_error_sums(batch["pixels"], quantise(picture, "floor"), batch["mask"]) for picture in made]
+        return _Made(
+            pixels=tuple(quantise(picture, how) for picture in made),
+            floats=tuple(jnp.sum(part.rows, axis=1) for part in sums),
+            floored=tuple(part.rows for part in floored),
+            kept=sums[0].kept,
+        )
+
+    missing = [index for index in range(len(examples)) if not book.done(index)]
+    spread = Spread(make, {"subjects": subjects.params, "source": source.params}, rows=rows)
+    names = row_names(subjects, plan)
+    with ThreadPoolExecutor(FILE_THREADS) as pool:
+        waiting: tuple[list[_Loaded | None], _Made] | None = None
+        for loaded in _ahead(pool, spread, missing, examples, source):
+            started = spread(spread.stack([entry and entry.arrays for entry in loaded]))
+            if waiting:  # written while the devices work on the next batch
+                advance(_write(pool, book, names, *waiting))
+            waiting = loaded, started
+        if waiting:
+            advance(_write(pool, book, names, *waiting))
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, spread: Spread, missing: Sequence[int], examples: Sequence[Example], source: LatentSource
+) -> Iterator[list[_Loaded | None]]:
+    """The examples of each batch, None beyond the last one; those of the next batch are read meanwhile."""
+
+    def load(index: int) -> _Loaded | None:
+        if index >= len(examples):
+            return None
+        example = examples[index]
+        mask = np.ones((*example.pixels.shape[:2], 1), np.float32) if example.mask is None else example.mask
+        fixed = {"index": np.int32(index), "pixels": example.pixels, "mask": mask.astype(np.float32)}
+        return _Loaded(example.name, {**fixed, **source.inputs(example)})
+
+    ahead: list[Future[_Loaded | None]] = []
+    for indices in spread.batches(missing):
+        futures = [pool.submit(load, index) for index in indices]
+        if ahead:
+            yield [future.result() for future in ahead]
+        ahead = futures
+    if ahead:
+        yield [future.result() for future in ahead]
+
+
+def _write(pool: ThreadPoolExecutor, book: Workbook, names: Sequence[str], loaded: Sequence[_Loaded | None], made: _Made) -> int:
+    """Saves the pictures of a batch, then notes them; returns how many examples were new."""
+    made = jax.device_get(made)
+    records, tasks = {}, []
+    for i, entry in enumerate(loaded):
+        if entry is None or book.done(int(entry.arrays["index"])):
+            continue
+        name, pixels, mask = entry.name, entry.arrays["pixels"], entry.arrays["mask"]
+        columns = {
+            ORIGINAL: pixels,
+            MASK: np.round(mask[..., 0] * 255).astype(np.uint8),
+            MASKED: masked_pixels(pixels[None], mask[None])[0],
+            **{row: made.pixels[k][i] for k, row in enumerate(names)},
+        }
+        tasks += [pool.submit(book.save, column, name, picture) for column, picture in columns.items()]
+        records[int(entry.arrays["index"])] = {
+            "name": name,
+            "sha256": hashlib.sha256(pixels.tobytes() + columns[MASK].tobytes()).hexdigest(),
+            "values": pixels.size,
+            "kept": int(made.kept[i]),
+            "float": {row: float(made.floats[k][i]) for k, row in enumerate(names)},
+            "floor": {row: int(made.floored[k][i].astype(np.int64).sum()) for k, row in enumerate(names)},
+        }
+    for task in tasks:
+        task.result()
+    book.note(records)
+    return len(records)

@@ -1,0 +1,83 @@
+"""The networks that measure pictures, as far as their weights are on this machine."""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from asym_jax.arrays import Params
+from asym_jax.models.clip_vision import ClipVision
+from asym_jax.weights import clip, inception, networks
+
+NEEDED_BY = {
+    "lpips": "lpips",
+    "lpips_alex": "lpips_alex",
+    "fid": "inception",
+    "inception_score": "inception",
+    "clip_score": "clip",
+}
+"""Which network each metric looks through; the other metrics need none."""
+
+_PROBLEMS = {
+    "lpips": networks.lpips_problem,
+    "lpips_alex": networks.alex_problem,
+    "inception": inception.inception_problem,
+    "clip": clip.clip_problem,
+}
+_LOADERS = {
+    "lpips": networks.load_lpips,
+    "lpips_alex": networks.load_alex,
+    "inception": inception.load_inception,
+    "clip": clip.load_clip,
+}
+FILES = {
+    "lpips": networks.LPIPS,
+    "lpips_alex": networks.LPIPS_ALEX,
+    "inception": inception.FILES,
+    "clip": clip.FILES,
+}
+
+
+class Judges(NamedTuple):
+    """What was found.
+
+    Attributes:
+        params: parameters by network.
+        clip: the tower of "clip"; None without it.
+        skipped: by metric, why it is not measured.
+        networks: by network, the names of its files, their SHA-256, and whether that was checked.
+        notes: what a reader of the results must know of them.
+    """
+
+    params: dict[str, Params]
+    clip: ClipVision | None
+    skipped: dict[str, str]
+    networks: dict[str, dict[str, Any]]
+    notes: list[str]
+
+
+def load_judges(metrics: Collection[str]) -> Judges:
+    """Loads what the given metrics need; a network without files only means that its metrics are skipped.
+
+    Raises:
+        InputError: a file is there, but not the published one, or broken.
+    """
+    judges = Judges({}, None, {}, {}, [])
+    unverified = []
+    for name in dict.fromkeys(NEEDED_BY[metric] for metric in metrics if metric in NEEDED_BY):
+        problem = _PROBLEMS[name]()
+        if problem:
+            judges.skipped.update({metric: problem for metric in metrics if NEEDED_BY.get(metric) == name})
+            continue
+        found = _LOADERS[name]()
+        if name == "clip":
+            judges = judges._replace(clip=found.model)
+        judges.params[name] = found.params if hasattr(found, "params") else (found[0], found.heads)
+        judges.networks[name] = {
+            "files": {file.name: file.sha256 if found.verified else "unverified" for file in FILES[name]},
+            "verified": found.verified,
+        }
+        unverified += [] if found.verified else [name]
+    if unverified:
+        judges.notes.append(
+            f"unverified: the weights of {', '.join(unverified)} are not the published files; do not compare these values"
+        )
+    return judges

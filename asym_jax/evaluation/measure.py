@@ -1,0 +1,167 @@
+"""The second half of an evaluation: what there is to say of each picture, gathered by its number."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Shaped
+
+from asym_jax.arrays import Params
+from asym_jax.errors import InputError
+from asym_jax.evaluation.generate import FILE_THREADS, Example
+from asym_jax.evaluation.judges import Judges
+from asym_jax.evaluation.spread import Spread
+from asym_jax.evaluation.workbook import MASK, ORIGINAL, SCORES, Workbook, file_name
+from asym_jax.metrics.clip_score import box_of, clip_score, embedded, reference_inputs, reference_pixels, region_inputs
+from asym_jax.metrics.fid import look
+from asym_jax.metrics.gathered import ByIndex
+from asym_jax.metrics.inception_inputs import Mode
+from asym_jax.metrics.lpips import picture_lpips
+from asym_jax.metrics.scores import compare
+from asym_jax.metrics.seam import seam_sums
+from asym_jax.metrics.ssim import ssim_lama
+
+Columns = dict[str, Shaped[np.ndarray, "n ..."]]
+
+SAVE_SECONDS = 60
+"""Time after which what was measured goes to disk."""
+
+
+class Measures(NamedTuple):
+    """What is measured.
+
+    Attributes:
+        paired: pictures are compared with their originals.
+        metrics: names of the metrics; those of networks that are not there are passed over.
+        mode: which of the three FIDs.
+    """
+
+    paired: bool
+    metrics: tuple[str, ...]
+    mode: Mode
+
+
+def measure(
+    columns: Sequence[str],
+    measures: Measures,
+    judges: Judges,
+    examples: Sequence[Example],
+    book: Workbook,
+    *,
+    rows: int,
+    advance: Callable[[int], None],
+) -> dict[str, Columns]:
+    """Measures the pictures of each column (the originals among them) that have not been measured yet; all of it, by column.
+
+    Pictures come from their files, so that what is measured is what anybody can look at.
+    """
+    names = [record["name"] for _, record in sorted(book.notes.items())]
+    found = {}
+    for column in columns:
+        program = _Program(column, measures, judges)
+        stamp = program.stamp()
+        path = book.folder / SCORES / f"{file_name(column)}.npz"
+        path.parent.mkdir(exist_ok=True)
+        gathered = _begun(path, len(names), stamp)
+        advance(len(names) - len(gathered.missing()))
+        spread = Spread(program, program.params, rows=rows)
+        saved = time.monotonic()
+        with ThreadPoolExecutor(FILE_THREADS) as pool:
+            for batch in _ahead(pool, spread, gathered.missing(), lambda i: program.inputs(book, names, examples, i)):  # noqa: B023
+                before = int(gathered.seen.sum())
+                gathered.add(batch["index"], _totals(jax.device_get(spread(batch))))
+                advance(int(gathered.seen.sum()) - before)
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    gathered.save(path, stamp=stamp)
+                    saved = time.monotonic()
+        gathered.save(path, stamp=stamp)
+        found[column] = gathered.columns()
+    return found
+
+
+class _Program:
+    """The function of one column that runs on the devices, and what it is given."""
+
+    def __init__(self, column: str, measures: Measures, judges: Judges) -> None:
+        self._column, self._judges = column, judges
+        self._measures = measures._replace(paired=measures.paired and column != ORIGINAL)
+        used = {"inception"} if column == ORIGINAL else set(judges.params)
+        self.params: dict[str, Params] = {name: params for name, params in judges.params.items() if name in used}
+
+    def stamp(self) -> str:
+        """What decides the numbers; those of a file with another stamp are measured again."""
+        parts = {"measures": self._measures._asdict(), "networks": {name: self._judges.networks[name] for name in self.params}}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def inputs(self, book: Workbook, names: Sequence[str], examples: Sequence[Example], index: int) -> dict[str, Any]:
+        """The arrays of one example, read from its files."""
+        version = book.read(self._column, names[index])
+        given: dict[str, Any] = {"index": np.int32(index), "version": version}
+        if self._measures.paired:
+            given["pixels"] = book.read(ORIGINAL, names[index])
+            given["mask"] = (book.read(MASK, names[index]) / 255).astype(np.float32)
+        if "clip" in self.params:
+            box = box_of(book.read(MASK, names[index])[..., 0] >= 128)
+            given["box"] = np.array(box, np.int32)
+            given["example"] = reference_pixels(examples[index].reference)
+        return given
+
+    def __call__(self, params: dict[str, Params], batch: Mapping[str, Array]) -> dict[str, Array]:
+        version, found = batch["version"], {}
+        if self._measures.paired:
+            pixels, mask = batch["pixels"], batch["mask"]
+            scores, seam = compare(pixels, version, mask), seam_sums(pixels, version, mask)
+            found = {"l1": scores.l1, "psnr": scores.psnr, "ssim": scores.ssim, "ssim_lama": ssim_lama(pixels, version)}
+            found |= {"pre_error_rows": scores.sums.rows, "kept": scores.sums.kept}
+            found |= {"seam_rows": seam.rows, "pairs": seam.pairs}
+            for name, trunk in (("lpips", "vgg"), ("lpips_alex", "alex")):
+                if name in params:
+                    found[name] = picture_lpips(trunk, *params[name], pixels, version)
+        if "inception" in params:
+            taps = look(params["inception"], version, self._measures.mode)
+            found["pool3"] = taps.pool3
+            if "inception_score" in self._measures.metrics:
+                found["logits"] = taps.logits
+        if "clip" in params:
+            see = self._judges.clip
+            regions = embedded(see, params["clip"], region_inputs(version, batch["box"], side=see.image_size))
+            examples = embedded(see, params["clip"], reference_inputs(batch["example"]))
+            found["clip_score"] = clip_score(regions, examples)
+        return found
+
+
+def _begun(path: Any, count: int, stamp: str) -> ByIndex:
+    """What was measured before, if it was measured in the same way."""
+    if not path.exists():
+        return ByIndex(count)
+    try:
+        return ByIndex.load(path, count=count, stamp=stamp)
+    except InputError:  # with other weights, or before a limit was raised: pictures are there, so measuring again is cheap
+        return ByIndex(count)
+
+
+def _totals(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Sums over the rows of a picture are finished in 64 bits."""
+    values = {name: np.asarray(value) for name, value in found.items()}
+    totals = {name.removesuffix("_rows"): value.sum(axis=1, dtype=np.int64) for name, value in values.items() if name.endswith("_rows")}
+    return {name: value for name, value in values.items() if not name.endswith("_rows")} | totals
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, spread: Spread, missing: Sequence[int], load: Callable[[int], dict[str, Any]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """The arrays of each batch; the files of the next one are read meanwhile."""
+    last = max(missing, default=-1)
+    ahead: list[Future | None] = []
+    for indices in spread.batches(missing):
+        futures = [pool.submit(load, index) if index <= last else None for index in indices]
+        if ahead:
+            yield spread.stack([future and future.result() for future in ahead])
+        ahead = futures
+    if ahead:
+        yield spread.stack([future and future.result() for future in ahead])

@@ -1,0 +1,51 @@
+"""Several pictures from the same latents: one for each decoder that is compared."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from asym_jax.arrays import Images, Latents, Mask, Params
+from asym_jax.evaluation.subjects import PASTED, VANILLA, WITHOUT, Subjects
+
+
+class Plan(NamedTuple):
+    """Which rows there are.
+
+    Attributes:
+        conditioned: the task has pictures to be kept: decoders see them, and they can be pasted.
+        ablation: every trained decoder once more, seeing nothing but the latents.
+    """
+
+    conditioned: bool
+    ablation: bool = False
+
+
+def row_names(subjects: Subjects, plan: Plan) -> list[str]:
+    """The rows of `versions`, in its order."""
+    names = [VANILLA, PASTED] if plan.conditioned else [VANILLA]
+    for decoder in subjects.decoders:
+        names.append(decoder.name)
+        if plan.ablation:
+            names.append(decoder.name + WITHOUT)
+    return names
+
+
+def versions(subjects: Subjects, plan: Plan, params: Params, latents: Latents, image: Images, mask: Mask) -> tuple[Images, ...]:
+    """What each row makes of the same unscaled latents, in float32 and not yet clipped.
+
+    "copy-and-paste" is the plain decoder's picture with the pixels that are to be kept put back. It wins every
+    comparison of kept pixels by definition and shows a seam; that is why the seam is measured too.
+    `params` are those of `Subjects.params`; the models of `subjects` say how to use them.
+    """
+    plain = subjects.vae.apply({"params": params["vae"]}, latents, method="decode").astype(jnp.float32)
+    made = [plain, mask * plain + (1 - mask) * image] if plan.conditioned else [plain]
+    for decoder, weights in zip(subjects.decoders, params["decoders"], strict=True):
+
+        def decode(**condition: Images | Mask) -> Images:
+            decoded = decoder.model.apply({"params": weights}, latents, method="decode", **condition)  # noqa: B023
+            return decoded.astype(jnp.float32)
+
+        made.append(decode(image=image, mask=mask) if plan.conditioned else decode())
+        if plan.ablation:
+            made.append(decode())
+    return tuple(made)
