@@ -129,7 +129,7 @@ def pick_mask(key: PRNGKey, plan: MaskPlan) -> tuple[UInt8[Array, "S S"], Int32[
     """
     variant_key, choice_key = jax.random.split(key)
     keys = jax.vmap(lambda i: jax.random.fold_in(variant_key, i))(jnp.arange(plan.variants))
-    holes = jax.lax.map(functools.partial(_draw, recipe=plan.recipe, size=plan.size), keys)
+    holes = jax.lax.map(functools.partial(draw_hole, recipe=plan.recipe, size=plan.size), keys)
     areas = jnp.sum(holes, axis=(1, 2), dtype=jnp.int32)
     accepted = areas <= int(plan.max_area * plan.size**2)
     # The accepted variant with the largest of as many uniform numbers is a uniform choice.
@@ -138,7 +138,8 @@ def pick_mask(key: PRNGKey, plan: MaskPlan) -> tuple[UInt8[Array, "S S"], Int32[
     return holes[chosen].astype(jnp.uint8) * 255, areas[chosen], jnp.any(accepted)
 
 
-def _draw(key: PRNGKey, *, recipe: str, size: int) -> Bool[Array, "S S"]:
+def draw_hole(key: PRNGKey, *, recipe: str, size: int) -> Bool[Array, "S S"]:
+    """One hole of any of `MASK_RECIPES`, without a limit on its area."""
     if recipe == FULL:
         return jnp.ones((size, size), bool)
     if recipe == BOXES:
