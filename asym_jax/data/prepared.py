@@ -36,6 +36,11 @@ class PreparedSource(EntrySource):
             raise UnreadablePicture(name, f"{type(error).__name__}: {error}") from error
         return to_picture(content, name)
 
+    def text(self, entry: int, feature: str) -> str | None:
+        """What an element says under a text feature, such as the name of its file; None if it has no such feature."""
+        value = self._elements[entry].get(feature)
+        return value.decode() if isinstance(value, bytes) else value
+
     def entry_name(self, entry: int) -> str:
         return f"{self.folder}/{self.split}[{entry}]"
 

@@ -1,6 +1,5 @@
 """Strokes and boxes: their pixels against OpenCV for the same numbers, and the numbers against their distributions."""
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +13,7 @@ THICK = find_recipe("thick_256")
 
 
 def opencv_strokes(strokes, height, width):
+    cv2 = pytest.importorskip("cv2")
     canvas = np.zeros((height, width), np.uint8)
     for (x0, y0, x1, y1), brush, active in zip(*map(np.asarray, strokes), strict=True):
         if active:

@@ -9,7 +9,6 @@ import pytest
 from scipy import stats
 
 from asym_jax.data.masks import draw_mask, draw_masks, find_recipe
-from tests.data import lama
 
 THICK = find_recipe("thick_256")
 SMALL = THICK.scaled(32)
@@ -20,6 +19,13 @@ jitted_masks = jax.jit(draw_masks, static_argnames=("count", "height", "width", 
 
 def partial_masks(key, *, count, size, recipe):
     return jitted_masks(key, count=count, height=size, width=size, recipe=recipe, full_probability=0.0)[..., 0]
+
+
+def independent_generator():
+    pytest.importorskip("cv2")
+    from tests.data import lama
+
+    return lama
 
 
 def summary(masks):
@@ -42,8 +48,9 @@ def summary(masks):
 
 @pytest.fixture(scope="module")
 def samples():
-    """Statistics of 2000 masks of ours and 3000 of the independent generator, at 256 pixels."""
-    ours = [summary(partial_masks(jax.random.key(i), count=50, size=256, recipe=THICK)) for i in range(40)]
+    """Statistics of 3000 masks of ours and 3000 of the independent generator, at 256 pixels."""
+    lama = independent_generator()
+    ours = [summary(partial_masks(jax.random.key(i), count=50, size=256, recipe=THICK)) for i in range(60)]
     rng = np.random.default_rng(0)
     theirs = [summary(np.stack([lama.thick_mask(rng) for _ in range(50)])) for _ in range(60)]
     return tuple({name: np.concatenate([part[name] for part in parts]) for name in parts[0]} for parts in (ours, theirs))
@@ -74,6 +81,32 @@ def test_every_part_of_the_picture_is_covered_as_often(samples):
     scores = (ours.mean(0) - theirs.mean(0)) / error
     assert np.abs(scores).max() < 4.5
     assert np.sqrt((scores**2).mean()) < 2
+
+
+@pytest.mark.parametrize("name", ["area", "x", "y"])
+def test_oblong_pictures_are_no_turned_ones(oblong_samples, name):
+    ours, theirs, turned = (sample[name] for sample in oblong_samples)
+    assert stats.ks_2samp(ours, theirs).pvalue > 1e-3
+    assert name == "area" or stats.ks_2samp(ours, turned).pvalue < 1e-6  # had height and width changed places
+
+
+@pytest.fixture(scope="module")
+def oblong_samples():
+    """Area and centroid, in pixels, of 400 masks 192 pixels high and 320 wide; and of theirs turned."""
+    lama = independent_generator()
+    draw = functools.partial(draw_mask, height=192, width=320, recipe=THICK)
+    ours = np.asarray(jax.jit(lambda keys: jax.lax.map(draw, keys, batch_size=8))(jax.random.split(jax.random.key(2), 400)))[..., 0]
+    rng = np.random.default_rng(1)
+    theirs = np.stack([lama.thick_mask(rng, 192, 320) for _ in range(400)])
+    versions = (ours, theirs, theirs.transpose(0, 2, 1))
+    return [
+        {
+            "area": m.mean((1, 2)),
+            "x": m.sum(1) @ np.arange(m.shape[2]) / m.sum((1, 2)),
+            "y": m.sum(2) @ np.arange(m.shape[1]) / m.sum((1, 2)),
+        }
+        for m in versions
+    ]
 
 
 def test_scaled_recipes_cover_as_much():
@@ -107,5 +140,6 @@ def test_single_batched_compiled_and_eager_draws_agree():
 
 def test_share_of_full_masks():
     settings = dict(height=16, width=16, recipe=find_recipe("medium_256").scaled(16))
-    full = jitted_masks(jax.random.key(0), count=2000, full_probability=0.25, **settings).min((1, 2, 3))
-    assert abs(float(full.mean()) - 0.25) < 4 * (0.25 * 0.75 / 2000) ** 0.5
+    for share in (0.25, 0.5):  # 0.5 is what the reference was trained with
+        full = jitted_masks(jax.random.key(0), count=2000, full_probability=share, **settings).min((1, 2, 3))
+        assert stats.binomtest(int(full.sum()), 2000, share).pvalue > 1e-3
