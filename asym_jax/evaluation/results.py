@@ -15,8 +15,9 @@ from asym_jax.evaluation.workbook import ORIGINAL
 from asym_jax.metrics.area_bins import BIN_LABELS, area_bins
 from asym_jax.metrics.fid import fid
 from asym_jax.metrics.inception_score import SPLITS, inception_score
-from asym_jax.metrics.pre_error import SQUARED_LEVEL, PreError
-from asym_jax.metrics.seam import LEVEL, Seam
+from asym_jax.metrics.pre_error import PER_ONE, PreError
+from asym_jax.metrics import seam
+from asym_jax.metrics.seam import Seam
 
 MEANS = ("l1", "ssim", "ssim_lama", "lpips", "lpips_alex", "clip_score")
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "pillow")
@@ -118,7 +119,7 @@ def _pre_errors(name: str, columns: Columns, notes: Notes) -> dict[str, Any]:
     """All readings of Pre_error; the first is the one that tables show."""
     exact = _pre_error(columns)
     kept = np.array([note["kept"] for note in notes], np.int64)
-    floored = PreError(np.array([note["floor"][name] for note in notes], np.int64), kept, SQUARED_LEVEL)
+    floored = PreError(np.array([note["floor"][name] for note in notes], np.int64), kept, PER_ONE)
     unrounded = PreError(np.array([note["float"][name] for note in notes], np.float64), kept, 1.0)
     return {
         "pre_error": exact.pooled(),
@@ -131,8 +132,8 @@ def _pre_errors(name: str, columns: Columns, notes: Notes) -> dict[str, Any]:
 
 
 def _pre_error(columns: Columns) -> PreError:
-    return PreError(columns["pre_error"], columns["kept"].astype(np.int64), SQUARED_LEVEL)
+    return PreError(columns["pre_error"], columns["kept"].astype(np.int64), PER_ONE)
 
 
 def _seam(columns: Columns) -> Seam:
-    return Seam(columns["seam"], columns["pairs"].astype(np.int64), LEVEL)
+    return Seam(columns["seam"], columns["pairs"].astype(np.int64), seam.PER_ONE)

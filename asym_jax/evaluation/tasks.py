@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from asym_jax.config import SMALLEST_PICTURE
 from asym_jax.data.evaluation_sets.examples import EvaluationSet
+from asym_jax.data.evaluation_sets.limited import First
 from asym_jax.data.evaluation_sets.named import open_evaluation_set
 from asym_jax.errors import InputError
 from asym_jax.evaluation import results
@@ -32,6 +33,9 @@ METRICS = {
     "text-to-image": ("fid", "inception_score"),
 }
 """Metrics of networks by task; where there are originals to compare with, all others are measured too."""
+
+WITH_MASKS = ("cocoee", "pairs")
+"""Sets that bring their own masks."""
 
 LINE_SECONDS = 30
 """Between lines about progress, where there is no terminal."""
