@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from asym_jax.losses.lpips import lpips, lpips_distance, unit_length
+from asym_jax.losses.lpips import lpips
+from asym_jax.models.lpips import lpips_distance, unit_length
 
 torch = pytest.importorskip("torch")
 
