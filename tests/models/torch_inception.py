@@ -4,14 +4,13 @@ Both packages ask for torchvision, of which they need next to nothing; a stand-i
 """
 
 import functools
-import importlib
-import sys
 import types
-import warnings
 from unittest import mock
 
 import numpy as np
 import pytest
+
+from tests.models.without_torchvision import imported
 
 torch = pytest.importorskip("torch")
 
@@ -31,19 +30,10 @@ def _stand_in() -> dict[str, types.ModuleType]:
     return modules
 
 
-def _imported(name: str, modules: dict[str, types.ModuleType]) -> types.ModuleType:
-    with mock.patch.dict(sys.modules, modules), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            pytest.skip(f"{name} cannot be imported: {error}", allow_module_level=True)
-
-
 @functools.cache
 def fidelity(name: str) -> types.ModuleType:
     """A module of torch-fidelity 0.4.0."""
-    return _imported(f"torch_fidelity.{name}", _stand_in())
+    return imported(f"torch_fidelity.{name}", _stand_in())
 
 
 @functools.cache
@@ -55,7 +45,7 @@ def pytorch_fid(name: str) -> types.ModuleType:
     for block, layers in named.items():
         # Only what __init__ makes is theirs: a forward pass must come from pytorch-fid.
         setattr(modules["torchvision.models.inception"], block, type(block, (layers,), {"forward": None}))
-    return _imported(f"pytorch_fid.{name}", modules)
+    return imported(f"pytorch_fid.{name}", modules)
 
 
 def random_state(seed: int = 0) -> dict[str, "torch.Tensor"]:
