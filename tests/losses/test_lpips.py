@@ -1,20 +1,18 @@
 """LPIPS against the official package, on the same random network."""
 
-import sys
-import types
-from unittest import mock
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 
-from asym_jax.losses.lpips import lpips, lpips_distance, unit_length
+from asym_jax.losses.lpips import lpips
+from asym_jax.models.lpips import lpips_distance, unit_length
 
 torch = pytest.importorskip("torch")
 
 from tests.models.torch_vgg import channels_first, torch_vgg, tree_of  # noqa: E402
+from tests.models.without_torchvision import official_lpips  # noqa: E402
 
 WIDTHS = (64, 128, 256, 512, 512)
 
@@ -39,12 +37,7 @@ def pair():
 
 @pytest.fixture(scope="module")
 def official(trunk, heads):
-    """The official module. It asks torchvision for the trunk, which is not needed for anything else."""
-    torchvision = types.ModuleType("torchvision")
-    torchvision.models = types.SimpleNamespace(vgg16=lambda pretrained: types.SimpleNamespace(features=trunk))
-    with mock.patch.dict(sys.modules, {"torchvision": torchvision}):
-        package = pytest.importorskip("lpips")
-        model = package.LPIPS(pretrained=False, net="vgg", verbose=False).eval()
+    model = official_lpips("vgg", trunk)
     for layer, head in zip(model.lins, heads, strict=True):
         layer.model[-1].weight.data = torch.from_numpy(np.array(head)).reshape(1, -1, 1, 1)
     return model

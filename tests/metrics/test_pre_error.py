@@ -3,8 +3,10 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from asym_jax.metrics.pre_error import PreError, squared_error_sums
+from asym_jax.metrics.pre_error import PreError, float_error_sums, squared_error_sums
+from asym_jax.metrics.quantise import quantise
 
 ALL = np.array([True, True])
 
@@ -71,3 +73,40 @@ def test_nothing_kept_gives_no_number():
     pixels, mask = batch()
     error = measure(pixels, pixels, np.ones_like(mask))
     assert (error.pooled(), error.mean_of_ratios(), error.skipped) == (None, None, 2)
+    assert error.over_all_pixels(16) == 0
+
+
+def test_over_all_pixels_by_pencil():
+    """Two pictures of 4x4: two pixels are kept and 3 off in the first, the second is all hole."""
+    pixels = np.zeros((2, 4, 4, 3), np.uint8)
+    mask = np.ones((2, 4, 4, 1), np.float32)
+    mask[0, 0, :2] = 0
+    error = measure(pixels, pixels + 3, mask)
+    np.testing.assert_allclose(error.pooled(), 4 / 255**2 * 9, rtol=1e-15)
+    np.testing.assert_allclose(error.over_all_pixels(16), 4 / 255**2 * 9 * 2 / 32, rtol=1e-15)
+
+
+def measure_floats(pixels, images, mask, valid=ALL) -> PreError:
+    sums = jax.jit(float_error_sums)(jnp.asarray(pixels), jnp.asarray(images), jnp.asarray(mask))
+    return PreError.of(sums, valid)
+
+
+def test_pictures_that_were_not_rounded():
+    pixels, mask = batch()
+    images = pixels / np.float32(127.5) - 1
+    off = np.where(mask == 1, 7, images + np.float32(0.25) / 255).astype(np.float32)  # an eighth of a level of 2/255
+    error = measure_floats(pixels, off, mask)
+    kept = np.clip(off[0, :2], -1, 1).astype(np.float64) - (pixels[0, :2] / 127.5 - 1)
+    np.testing.assert_allclose(error.pooled(), np.mean(kept**2), rtol=1e-3)
+    assert (error.images, error.skipped) == (1, 1)
+    assert measure(pixels, np.asarray(quantise(jnp.asarray(off))), mask).pooled() == 0  # a file would not show it
+    with pytest.raises(ValueError, match="cannot be put together"):
+        error.merge(measure(pixels, pixels, mask))
+
+
+def test_what_truncation_alone_costs():
+    """A perfect decoder whose script casts to uint8: 4/3 / 255^2 in [-1, 1], the order of the paper's best values."""
+    images = np.random.default_rng(2).uniform(-1, 1, (1, 256, 256, 3)).astype(np.float32)
+    floored = np.asarray(quantise(jnp.asarray(images), "floor"))
+    error = measure_floats(floored, images, np.zeros((1, 256, 256, 1), np.float32), ALL[:1])
+    np.testing.assert_allclose(error.pooled(), 2.05e-5, rtol=0.01)
