@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from asym_jax.arrays import Params
 from asym_jax.models.clip_vision import ClipVision
 from asym_jax.weights import clip, inception, networks
+from asym_jax.weights.fetching.published import PublishedFile
 
 NEEDED_BY = {
     "lpips": "lpips",
@@ -43,6 +44,7 @@ class Judges(NamedTuple):
         params: parameters by network.
         clip: the tower of "clip"; None without it.
         skipped: by metric, why it is not measured.
+        missing: the files that it would take.
         networks: by network, the names of its files, their SHA-256, and whether that was checked.
         notes: what a reader of the results must know of them.
     """
@@ -50,6 +52,7 @@ class Judges(NamedTuple):
     params: dict[str, Params]
     clip: ClipVision | None
     skipped: dict[str, str]
+    missing: list[PublishedFile]
     networks: dict[str, dict[str, Any]]
     notes: list[str]
 
@@ -60,12 +63,13 @@ def load_judges(metrics: Collection[str]) -> Judges:
     Raises:
         InputError: a file is there, but not the published one, or broken.
     """
-    judges = Judges({}, None, {}, {}, [])
+    judges = Judges({}, None, {}, [], {}, [])
     unverified = []
     for name in dict.fromkeys(NEEDED_BY[metric] for metric in metrics if metric in NEEDED_BY):
         problem = _PROBLEMS[name]()
         if problem:
             judges.skipped.update({metric: problem for metric in metrics if NEEDED_BY.get(metric) == name})
+            judges.missing.extend(FILES[name])
             continue
         found = _LOADERS[name]()
         if name == "clip":

@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float
 
 from asym_jax.evaluation.measure import Columns, Measures
 from asym_jax.evaluation.workbook import ORIGINAL
+from asym_jax.metrics import pre_error, seam
 from asym_jax.metrics.area_bins import BIN_LABELS, area_bins
 from asym_jax.metrics.fid import fid
 from asym_jax.metrics.inception_score import SPLITS, inception_score
-from asym_jax.metrics.pre_error import PER_ONE, PreError
-from asym_jax.metrics import seam
+from asym_jax.metrics.pre_error import PreError
 from asym_jax.metrics.seam import Seam
 
 MEANS = ("l1", "ssim", "ssim_lama", "lpips", "lpips_alex", "clip_score")
@@ -119,7 +119,7 @@ def _pre_errors(name: str, columns: Columns, notes: Notes) -> dict[str, Any]:
     """All readings of Pre_error; the first is the one that tables show."""
     exact = _pre_error(columns)
     kept = np.array([note["kept"] for note in notes], np.int64)
-    floored = PreError(np.array([note["floor"][name] for note in notes], np.int64), kept, PER_ONE)
+    floored = PreError(np.array([note["floor"][name] for note in notes], np.int64), kept, pre_error.PER_ONE)
     unrounded = PreError(np.array([note["float"][name] for note in notes], np.float64), kept, 1.0)
     return {
         "pre_error": exact.pooled(),
@@ -132,7 +132,7 @@ def _pre_errors(name: str, columns: Columns, notes: Notes) -> dict[str, Any]:
 
 
 def _pre_error(columns: Columns) -> PreError:
-    return PreError(columns["pre_error"], columns["kept"].astype(np.int64), PER_ONE)
+    return PreError(columns["pre_error"], columns["kept"].astype(np.int64), pre_error.PER_ONE)
 
 
 def _seam(columns: Columns) -> Seam:

@@ -86,6 +86,15 @@ def cell(row: Mapping[str, Any], name: str) -> str:
     return COLUMNS[name][1].format(value * SCALE.get(name, 1))
 
 
+def aligned(rows: Rows) -> list[str]:
+    """The measured rows as lines for a terminal; columns that no row has are left out."""
+    columns = [name for name in COLUMNS if any(row.get(name) is not None for row in rows)]
+    lines = [["", *(COLUMNS[name][0] for name in columns)]]
+    lines += [[str(row["decoder"]), *(cell(row, name) for name in columns)] for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return ["  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in lines]
+
+
 def markdown(number: int, dataset: str, rows: Rows, *, remarks: Sequence[str] = ()) -> str:
     """A table as Markdown: measured rows first, then the published ones with their sources."""
     table = TABLES[number]

@@ -22,9 +22,10 @@ from asym_jax.evaluation.judges import Judges, load_judges
 from asym_jax.evaluation.measure import Columns, Measures, measure
 from asym_jax.evaluation.report import ReportPicture, write_report
 from asym_jax.evaluation.subjects import Subjects, fingerprint, load_subjects
-from asym_jax.evaluation.tables import TABLES, cell, markdown
+from asym_jax.evaluation.tables import TABLES, aligned, markdown
 from asym_jax.evaluation.versions import Plan, row_names
 from asym_jax.evaluation.workbook import MASK, MASKED, ORIGINAL, Workbook, write_text
+from asym_jax.weights.fetching.published import fetch_line
 
 METRICS = {
     "reconstruct": ("lpips", "lpips_alex", "fid"),
@@ -74,7 +75,7 @@ def run(command: EvalCommand) -> None:
         measured = measure(columns, measures, judges, examples, book, rows=command.rows_per_device, advance=advance)
     document = _document(command, settings, examples, names, measured, measures, judges, book)
     write_report(book.folder, document, _pictures(names, measured, book))
-    _say(command, document, book)
+    _say(command, document, judges, book)
 
 
 def _prepare(command: EvalCommand) -> tuple[Subjects, LatentSource]:
@@ -172,21 +173,18 @@ def _pictures(names: Sequence[str], measured: dict[str, Columns], book: Workbook
     return found
 
 
-def _say(command: EvalCommand, document: dict[str, Any], book: Workbook) -> None:
+def _say(command: EvalCommand, document: dict[str, Any], judges: Judges, book: Workbook) -> None:
     """The table on the terminal, and where everything is."""
     if command.table:
         text = markdown(command.table, set_of(command.images), document["table"]["rows"], remarks=document["notes"])
         write_text(book.folder / f"table_{command.table}.md", text)
         print(text)
     else:
-        shown = [name for name in ("images", "pre_error", "psnr", "ssim", "lpips", "fid", "seam") if name in document["rows"][0]]
-        for row in document["rows"]:
-            print(f"{row['decoder']:>16}  " + "  ".join(f"{name} {cell(row, name)}" for name in shown))
+        print("\n".join(aligned(document["rows"])))
         for note in document["notes"]:
             print(f"note: {note}")
-    for reason in dict.fromkeys(document["skipped"].values()):
-        lacking = ", ".join(name for name, why in document["skipped"].items() if why == reason)
-        print(f"{lacking}: not measured. {reason}")
+    if judges.missing:
+        print(f"not measured: {', '.join(judges.skipped)}. To fetch their networks: {fetch_line(judges.missing)}")
     print(f"report: {book.folder / 'report.html'}")
 
 
