@@ -15,6 +15,7 @@ import tyro
 from asym_jax.config import TrainConfig
 from asym_jax.errors import CannotSave, Diverged, InputError, Interrupted
 
+
 class TrainCommand(NamedTuple):
     """What `train.py` was asked to do."""
 

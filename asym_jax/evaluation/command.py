@@ -101,18 +101,20 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "--images",
         required=True,
         metavar="DIR|LIST.txt|SET:DIR",
-        help="pictures: a folder, a file with one path per line, or a data set in its published layout: imagenet:DIR (imagenet:DIR#3 "
-        "for three of each class), places365:DIR, cocoee:DIR, coco-captions:DIR, pairs:DIR (pictures and NAME_mask.png)",
+        help="pictures: a folder, a file with one path per line, or a data set in its published layout: imagenet:DIR "
+        "(imagenet:DIR#3 for three of each class), places365:DIR, cocoee:DIR, coco-captions:DIR, pairs:DIR (with NAME_mask.png)",
     )
     group.add_argument(
         "--masks",
         metavar="DIR|RECIPE",
-        help="masks of the same names, white = hole; or a recipe such as thick_256 (default: the set's own, or else thick_256, from 512 pixels on thick_512)",
+        help="masks of the same names, white = hole; or a recipe (default: the set's own, or thick_256, or thick_512)",
     )
     group.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (default results/NAME-TASK)")
     group.add_argument("--fresh", action="store_true", help="delete what an earlier evaluation wrote there, and start over")
     group.add_argument("--limit", type=positive, metavar="N", help="only the first N examples")
-    group.add_argument("--image-size", type=positive, metavar="N", help="side of the pictures (default: as trained; 512 with --pipeline)")
+    group.add_argument(
+        "--image-size", type=positive, metavar="N", help="side of the pictures (default: as trained; 512 with --pipeline)"
+    )
     group.add_argument(
         "--rows-per-device", type=positive, default=4, metavar="N", help="pictures at a time on each device (default 4)"
     )

@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Array
 
 from asym_jax.arrays import Images, Latents, Params
-from asym_jax.evaluation.generate import Example
+from asym_jax.data.evaluation_sets.examples import EvaluationExample
 from asym_jax.evaluation.subjects import Subjects
 from asym_jax.models.vq import VQModel
 
@@ -21,7 +21,7 @@ class EncodedLatents:
         with_codebook = isinstance(subjects.vae, VQModel)
         self.described = "nearest entries of the codebook" if with_codebook else "mean of the posterior of the whole picture"
 
-    def inputs(self, example: Example) -> Mapping[str, Any]:
+    def inputs(self, example: EvaluationExample) -> Mapping[str, Any]:
         return {}
 
     def latents(self, params: Params, images: Images, batch: Mapping[str, Array]) -> Latents:

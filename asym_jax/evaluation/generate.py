@@ -3,14 +3,15 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8, UInt32
+from jaxtyping import Array, Float, UInt32
 
 from asym_jax.arrays import Images, Latents, Params, Pixels
+from asym_jax.data.evaluation_sets.examples import EvaluationExample, EvaluationSet
 from asym_jax.evaluation.spread import Spread
 from asym_jax.evaluation.subjects import Subjects
 from asym_jax.evaluation.versions import Plan, row_names, versions
@@ -19,19 +20,13 @@ from asym_jax.metrics.pre_error import float_error_sums, squared_error_sums
 from asym_jax.metrics.quantise import Quantisation, quantise
 from asym_jax.sheets import masked_pixels
 
+Examples = EvaluationSet | Sequence[EvaluationExample]
+
 FILE_THREADS = 8
 """Threads that read and write picture files; Pillow lets others work meanwhile."""
 
 
-class Example(Protocol):
-    """One entry of what is evaluated."""
-
-    index: int
-    name: str
-    pixels: UInt8[np.ndarray, "H W 3"]
-    mask: Float[np.ndarray, "H W 1"] | None
-
-
+@runtime_checkable
 class LatentSource(Protocol):
     """Where a task's latents come from: an encoder, or a diffusion model."""
 
@@ -39,7 +34,7 @@ class LatentSource(Protocol):
     described: str
     masked: bool  # whether the task has pictures of which a part is to be kept
 
-    def inputs(self, example: Example) -> Mapping[str, Any]:
+    def inputs(self, example: EvaluationExample) -> Mapping[str, Any]:
         """What `latents` needs of one example beyond pixels, mask and index; runs on the host."""
         ...
 
@@ -68,7 +63,7 @@ def generate(
     subjects: Subjects,
     source: LatentSource,
     plan: Plan,
-    examples: Sequence[Example],
+    examples: Examples,
     book: Workbook,
     *,
     rows: int,
@@ -108,7 +103,7 @@ def generate(
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, spread: Spread, missing: Sequence[int], examples: Sequence[Example], source: LatentSource
+    pool: ThreadPoolExecutor, spread: Spread, missing: Sequence[int], examples: Examples, source: LatentSource
 ) -> Iterator[list[_Loaded | None]]:
     """The examples of each batch, None beyond the last one; those of the next batch are read meanwhile."""
 

@@ -1,10 +1,12 @@
 """The second half of an evaluation: what there is to say of each picture, gathered by its number."""
 
+import functools
 import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +15,7 @@ from jaxtyping import Array, Shaped
 
 from asym_jax.arrays import Params
 from asym_jax.errors import InputError
-from asym_jax.evaluation.generate import FILE_THREADS, Example
+from asym_jax.evaluation.generate import FILE_THREADS, Examples
 from asym_jax.evaluation.judges import Judges
 from asym_jax.evaluation.spread import Spread
 from asym_jax.evaluation.workbook import MASK, ORIGINAL, SCORES, Workbook, file_name
@@ -50,7 +52,7 @@ def measure(
     columns: Sequence[str],
     measures: Measures,
     judges: Judges,
-    examples: Sequence[Example],
+    examples: Examples,
     book: Workbook,
     *,
     rows: int,
@@ -61,36 +63,37 @@ def measure(
     Pictures come from their files, so that what is measured is what anybody can look at.
     """
     names = [record["name"] for _, record in sorted(book.notes.items())]
+    (book.folder / SCORES).mkdir(exist_ok=True)
+    spreads: dict[bool, Spread] = {}  # one compiled program for the originals, and one for all versions of them
     found = {}
     for column in columns:
-        program = _Program(column, measures, judges)
-        stamp = program.stamp()
-        path = book.folder / SCORES / f"{file_name(column)}.npz"
-        path.parent.mkdir(exist_ok=True)
+        original = column == ORIGINAL
+        program = _Program(measures, judges, original=original)
+        stamp, path = program.stamp(), book.folder / SCORES / f"{file_name(column)}.npz"
         gathered = _begun(path, len(names), stamp)
         advance(len(names) - len(gathered.missing()))
-        spread = Spread(program, program.params, rows=rows)
+        spread = spreads[original] = spreads.get(original) or Spread(program, program.params, rows=rows)
+        load = functools.partial(program.inputs, column, book, names, examples)
         saved = time.monotonic()
-        with ThreadPoolExecutor(FILE_THREADS) as pool:
-            for batch in _ahead(pool, spread, gathered.missing(), lambda i: program.inputs(book, names, examples, i)):  # noqa: B023
-                before = int(gathered.seen.sum())
-                gathered.add(batch["index"], _totals(jax.device_get(spread(batch))))
-                advance(int(gathered.seen.sum()) - before)
-                if time.monotonic() - saved > SAVE_SECONDS:
-                    gathered.save(path, stamp=stamp)
-                    saved = time.monotonic()
+        for batch in _ahead(spread, gathered.missing(), load):
+            before = int(gathered.seen.sum())
+            gathered.add(batch["index"], _totals(jax.device_get(spread(batch))))
+            advance(int(gathered.seen.sum()) - before)
+            if time.monotonic() - saved > SAVE_SECONDS:
+                gathered.save(path, stamp=stamp)
+                saved = time.monotonic()
         gathered.save(path, stamp=stamp)
         found[column] = gathered.columns()
     return found
 
 
 class _Program:
-    """The function of one column that runs on the devices, and what it is given."""
+    """The function that runs on the devices, and what it is given."""
 
-    def __init__(self, column: str, measures: Measures, judges: Judges) -> None:
-        self._column, self._judges = column, judges
-        self._measures = measures._replace(paired=measures.paired and column != ORIGINAL)
-        used = {"inception"} if column == ORIGINAL else set(judges.params)
+    def __init__(self, measures: Measures, judges: Judges, *, original: bool) -> None:
+        self._judges = judges
+        self._measures = measures._replace(paired=measures.paired and not original)
+        used = {"inception"} if original else set(judges.params)
         self.params: dict[str, Params] = {name: params for name, params in judges.params.items() if name in used}
 
     def stamp(self) -> str:
@@ -98,9 +101,9 @@ class _Program:
         parts = {"measures": self._measures._asdict(), "networks": {name: self._judges.networks[name] for name in self.params}}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def inputs(self, book: Workbook, names: Sequence[str], examples: Sequence[Example], index: int) -> dict[str, Any]:
+    def inputs(self, column: str, book: Workbook, names: Sequence[str], examples: Examples, index: int) -> dict[str, Any]:
         """The arrays of one example, read from its files."""
-        version = book.read(self._column, names[index])
+        version = book.read(column, names[index])
         given: dict[str, Any] = {"index": np.int32(index), "version": version}
         if self._measures.paired:
             given["pixels"] = book.read(ORIGINAL, names[index])
@@ -135,7 +138,7 @@ class _Program:
         return found
 
 
-def _begun(path: Any, count: int, stamp: str) -> ByIndex:
+def _begun(path: Path, count: int, stamp: str) -> ByIndex:
     """What was measured before, if it was measured in the same way."""
     if not path.exists():
         return ByIndex(count)
@@ -148,20 +151,21 @@ def _begun(path: Any, count: int, stamp: str) -> ByIndex:
 def _totals(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Sums over the rows of a picture are finished in 64 bits."""
     values = {name: np.asarray(value) for name, value in found.items()}
-    totals = {name.removesuffix("_rows"): value.sum(axis=1, dtype=np.int64) for name, value in values.items() if name.endswith("_rows")}
+    totals = {
+        name.removesuffix("_rows"): value.sum(axis=1, dtype=np.int64) for name, value in values.items() if name.endswith("_rows")
+    }
     return {name: value for name, value in values.items() if not name.endswith("_rows")} | totals
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, spread: Spread, missing: Sequence[int], load: Callable[[int], dict[str, Any]]
-) -> Iterator[dict[str, np.ndarray]]:
+def _ahead(spread: Spread, missing: Sequence[int], load: Callable[[int], dict[str, Any]]) -> Iterator[dict[str, np.ndarray]]:
     """The arrays of each batch; the files of the next one are read meanwhile."""
     last = max(missing, default=-1)
     ahead: list[Future | None] = []
-    for indices in spread.batches(missing):
-        futures = [pool.submit(load, index) if index <= last else None for index in indices]
+    with ThreadPoolExecutor(FILE_THREADS) as pool:
+        for indices in spread.batches(missing):
+            futures = [pool.submit(load, index) if index <= last else None for index in indices]
+            if ahead:
+                yield spread.stack([future and future.result() for future in ahead])
+            ahead = futures
         if ahead:
             yield spread.stack([future and future.result() for future in ahead])
-        ahead = futures
-    if ahead:
-        yield spread.stack([future and future.result() for future in ahead])

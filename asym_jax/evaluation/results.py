@@ -39,7 +39,9 @@ def result_rows(
     return [_row(name, measured, notes, measures, chosen) for name in names]
 
 
-def binned_rows(names: Sequence[str], measured: Mapping[str, Columns], notes: Notes, measures: Measures) -> dict[str, list[dict[str, Any]]]:
+def binned_rows(
+    names: Sequence[str], measured: Mapping[str, Columns], notes: Notes, measures: Measures
+) -> dict[str, list[dict[str, Any]]]:
     """The same by size of the hole, in tenths of the picture; bins without pictures are left out."""
     bins = area_bins(areas_of(notes))
     return {

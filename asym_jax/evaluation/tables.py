@@ -45,6 +45,7 @@ class Table(NamedTuple):
     bin: str | None = None
     ablation: bool = False
 
+
 _INPAINTING = ("fid", "lpips", "pre_error", "seam")
 
 TABLES = {

@@ -67,9 +67,7 @@ def run(command: EvalCommand) -> None:
     if book.notes:
         print(f"going on after {len(book.notes)} examples; --fresh starts over")
     with _progress("decoding", len(examples), len(book.notes)) as advance:
-        generate(
-            subjects, source, plan, examples, book, rows=command.rows_per_device, how=command.quantise, advance=advance
-        )
+        generate(subjects, source, plan, examples, book, rows=command.rows_per_device, how=command.quantise, advance=advance)
     columns = ([ORIGINAL] if "inception" in judges.params else []) + names
     with _progress("measuring", len(columns) * len(examples), 0) as advance:
         measured = measure(columns, measures, judges, examples, book, rows=command.rows_per_device, advance=advance)

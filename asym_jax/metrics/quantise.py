@@ -6,7 +6,6 @@ import jax.numpy as jnp
 
 from asym_jax.arrays import Images, Pixels
 
-
 Quantisation = Literal["round", "floor"]
 
 

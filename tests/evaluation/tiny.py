@@ -1,4 +1,4 @@
-"""A tiny autoencoder with random weights, an asymmetric decoder for it, and pictures: what an evaluation needs."""
+"""A tiny autoencoder with random weights, asymmetric decoders for it, and pictures: what an evaluation needs."""
 
 import functools
 from pathlib import Path
@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from asym_jax.arrays import Params
-from asym_jax.evaluation.reconstruct import Decoders
+from asym_jax.data.evaluation_sets.examples import EvaluationExample
+from asym_jax.evaluation.subjects import Decoder, Subjects
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
 from asym_jax.weights import save_pretrained
 from asym_jax.weights.architecture import abstract_params
@@ -16,14 +17,21 @@ from asym_jax.weights.architecture import abstract_params
 SIZE = 16
 
 
-def decoders(name: str = "ours", levels: int = 1) -> Decoders:
-    """Both halves share the encoder, as after a training. One level, stride 1, compiles in half the time of two."""
+def subjects(*names: str, levels: int = 1) -> Subjects:
+    """Decoders of these names, `ours` unless given, and their autoencoder: all share the encoder, as after a training.
+
+    One level, stride 1, compiles in half the time of two.
+    """
     vae, ours = (4, 8)[:levels], (8, 12)[:levels]
     plain = AutoencoderKL(vae, 1, norm_num_groups=4, sample_size=SIZE)
     asymmetric = AsymmetricAutoencoderKL(vae, 1, ours, 1, norm_num_groups=4, sample_size=SIZE)
     weights = random_weights(plain, 0)
     shared = {half: weights[half] for half in ("encoder", "quant_conv", "post_quant_conv")}
-    return Decoders(plain, weights, asymmetric, random_weights(asymmetric, 1) | shared, name)
+    decoders = tuple(
+        Decoder(name, f"file of {name}", asymmetric, random_weights(asymmetric, 1 + i) | shared)
+        for i, name in enumerate(names or ("ours",))
+    )
+    return Subjects(plain, weights, "the VAE", decoders, SIZE)
 
 
 @functools.cache
@@ -40,10 +48,22 @@ def random_weights(model: AutoencoderKL | AsymmetricAutoencoderKL, seed: int) ->
 
 def save_decoders(folder: Path, levels: int = 1) -> tuple[Path, Path]:
     """Writes folder/vae and folder/decoder; returns both."""
-    both = decoders(levels=levels)
+    both = subjects(levels=levels)
     save_pretrained(folder / "vae", both.vae, both.vae_params)
-    save_pretrained(folder / "decoder", both.model, both.params)
+    save_pretrained(folder / "decoder", both.decoders[0].model, both.decoders[0].params)
     return folder / "vae", folder / "decoder"
+
+
+def examples(count: int) -> list[EvaluationExample]:
+    """Holes of several sizes; picture 3 is masked everywhere."""
+    masks = np.zeros((count, SIZE, SIZE, 1), np.float32)
+    for i in range(count):
+        masks[i, i:12, 2:9] = 1
+    masks[3:4] = 1
+    return [
+        EvaluationExample(i, f"folder/{i}", picture, mask)
+        for i, (picture, mask) in enumerate(zip(noise(count), masks, strict=True))
+    ]
 
 
 def noise(count: int, height: int = SIZE, width: int = SIZE, seed: int = 0) -> np.ndarray:
