@@ -6,6 +6,6 @@ cd "$(dirname "$0")/.."
 . tools/environment.sh
 environment .venv-test requirements-test.txt
 if python -c 'import torch' 2>/dev/null; then
-    python -m pip install --quiet --disable-pip-version-check --no-deps lpips==0.1.4
+    python -m pip install --quiet --disable-pip-version-check --no-deps lpips==0.1.4 torch-fidelity==0.4.0 pytorch-fid==0.3.0
 fi
 python -m pytest "$@"
