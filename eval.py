@@ -1,8 +1,9 @@
-"""Compares a trained decoder with the plain one of the same autoencoder, on all devices.
+"""Compares trained decoders with the plain one of the same autoencoder, on all devices.
 
-    python eval.py (--run DIR | --weights DIR|HUB_ID) --task reconstruct --images DIR [--masks DIR|PRESET] [--out DIR] [--limit N]
+    python eval.py (--run DIR | --weights DIR|FILE|HUB_ID) (--task TASK | --table N) --images DIR [--masks DIR|RECIPE] [--limit N]
 
-Writes results.json, report.html and pictures into --out (default results/NAME-TASK).
+Writes pictures, results.json and report.html into --out (default results/NAME-TASK). The same command again goes on where it
+was. docs/evaluation.md says what is measured.
 """
 
 import sys
@@ -20,5 +21,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with report_errors():
+    with report_errors("the same command goes on where it was"):
         main(sys.argv[1:])

@@ -14,7 +14,7 @@ from asym_jax.config import TrainConfig
 from asym_jax.training import loop
 from asym_jax.training.workdir import open_workdir
 from asym_jax.weights import save_pretrained
-from tests.evaluation.tiny import decoders, noise, random_weights, save_decoders, write
+from tests.evaluation.tiny import noise, random_weights, save_decoders, subjects, write
 
 evaluate = importlib.import_module("eval")  # its name is also a builtin's
 
@@ -36,11 +36,12 @@ def given(tmp_path_factory) -> Path:
     """Good input: a preset, a VAE, a decoder, pictures and masks; and a VAE with another encoder."""
     folder = tmp_path_factory.mktemp("given")
     save_decoders(folder, levels=2)
-    vae = decoders(levels=2).vae
+    vae = subjects(levels=2).vae
     save_pretrained(folder / "other_vae", vae, random_weights(vae, 5))
     (folder / "tiny.py").write_text(PRESET.format(folder=folder))
     write(folder / "images", {"a.png": noise(1, 20, 30)[0], "b.png": noise(1)[0]})
     write(folder / "masks", {"a.png": np.zeros((20, 30), np.uint8), "b.png": np.zeros((16, 16), np.uint8)})
+    write(folder / "other_masks", {"c.png": np.zeros((16, 16), np.uint8)})
     (folder / "empty").mkdir()
     (folder / "texts").mkdir()
     (folder / "texts" / "c.png").write_text("no picture")
@@ -196,9 +197,15 @@ BAD_EVALUATION = {
     "missing images": ({"--images": "/nowhere"}, ["no such folder of pictures: /nowhere"]),
     "folder without pictures": ({"--images": "{given}/empty"}, ["no pictures in {given}/empty"]),
     "neither folder nor list": ({"--images": "{given}/tiny.py"}, ["tiny.py is neither a folder", ".txt"]),
-    "files that are no pictures": ({"--images": "{given}/texts"}, ["none of 1 pictures can be read", "texts/c.png"]),
-    "unknown masks": ({"--masks": "huge"}, ["--masks huge is neither a folder nor one of", "thick_256"]),
-    "masks that lack one": ({"--masks": "{given}/texts"}, ["texts has no mask for a.png"]),
+    "files that are no pictures": (
+        {"--images": "{given}/texts"},
+        ["texts/c.png cannot be read", "leaves no picture out"],
+    ),
+    "unknown masks": ({"--masks": "huge"}, ["masks huge: neither a folder nor one of", "thick_256"]),
+    "masks that lack one": (
+        {"--masks": "{given}/other_masks"},
+        ["other_masks: none for the picture a; expected a.png"],
+    ),
     "missing weights": ({"--weights": "/nowhere"}, ["--weights /nowhere: there is no file or folder"]),
     "plain weights": ({"--weights": "{given}/vae"}, ["{given}/vae is a plain autoencoder; an asymmetric one is needed"]),
     "asymmetric VAE": ({"--vae": "{given}/decoder"}, ["--vae {given}/decoder is an asymmetric autoencoder"]),
@@ -207,11 +214,25 @@ BAD_EVALUATION = {
     "size that is no multiple": ({"--image-size": "17"}, ["--image-size 17 must be a multiple of 2"]),
     "size that is too small": ({"--image-size": "8"}, ["--image-size 8", "at least 16"]),
     "no pictures wanted": ({"--limit": "0"}, ["argument --limit: must be a whole number of at least 1, not '0'"]),
-    "no number": ({"--batch-size": "many"}, ["argument --batch-size: must be a whole number of at least 1, not 'many'"]),
+    "no number": ({"--rows-per-device": "x"}, ["argument --rows-per-device: must be a whole number of at least 1, not 'x'"]),
     "unknown task": ({"--task": "colourise"}, ["argument --task: invalid choice: 'colourise'", "reconstruct"]),
     "weights without VAE": ({"--vae": None}, ["--weights needs --vae"]),
-    "nothing to evaluate": ({"--weights": None, "--vae": None}, ["one of the arguments --run --weights is required"]),
-    "two things to evaluate": ({"--run": "x"}, ["argument --run: not allowed with argument --weights"]),
+    "nothing to evaluate": ({"--weights": None, "--vae": None}, ["nothing to evaluate: give --run or --weights"]),
+    "neither task nor table": ({"--task": None}, ["--task or --table is missing"]),
+    "table of another task": ({"--table": "4"}, ["--table 4 is of the task text-to-image, not reconstruct"]),
+    "task without its model": ({"--task": "inpaint"}, ["--task inpaint needs --pipeline"]),
+    "unknown set": (
+        {"--images": "imagnet:{given}"},
+        ["unknown evaluation set 'imagnet:", "imagenet:DIR"],
+    ),
+    "set that is not there": (
+        {"--images": "imagenet:{given}"},
+        ["no validation pictures there; expected ILSVRC2012_val"],
+    ),
+    "folder of something else": (
+        {"--out": "{given}/images"},
+        ["images holds files of something else (a.png, b.png)"],
+    ),
     "typo": ({"--image": "x"}, ["unrecognized arguments: --image x"]),
     "place that cannot be written": ({"--out": "{given}/tiny.py"}, ["--out {given}/tiny.py cannot be written: File exists"]),
 }
@@ -239,7 +260,7 @@ def test_eval_refuses(given, capsys, monkeypatch, changes, expected):
 def test_eval_refuses_masks_of_another_shape(given, here, capsys):
     write(here / "masks", {"a.png": np.zeros((30, 20), np.uint8)})
     said = refused(evaluate.main, evaluation(given, {"--masks": "masks"}), capsys)
-    assert "a.png is 20 x 30 pixels, its picture a.png is 30 x 20 pixels" in said
+    assert "the mask of a is 20 x 30; expected 30 x 20 as its picture, or 16 x 16 as the evaluation" in said
 
 
 def test_eval_refuses_what_is_no_finished_run(given, here, capsys):

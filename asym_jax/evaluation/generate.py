@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array
 
 from asym_jax.arrays import Images, Latents, Params, Pixels
 from asym_jax.data.evaluation_sets.examples import EvaluationExample, EvaluationSet
@@ -16,7 +16,7 @@ from asym_jax.evaluation.spread import Spread
 from asym_jax.evaluation.subjects import Subjects
 from asym_jax.evaluation.versions import Plan, row_names, versions
 from asym_jax.evaluation.workbook import MASK, MASKED, ORIGINAL, Workbook
-from asym_jax.metrics.pre_error import float_error_sums, squared_error_sums
+from asym_jax.metrics.columns import Columns, decoded_columns, settled
 from asym_jax.metrics.quantise import Quantisation, quantise
 from asym_jax.sheets import masked_pixels
 
@@ -54,9 +54,7 @@ class _Made(NamedTuple):
     """What a device makes of its examples, by row of the evaluation."""
 
     pixels: tuple[Pixels, ...]
-    floats: tuple[Float[Array, " b"], ...]  # squared errors over kept pixels before rounding
-    floored: tuple[UInt32[Array, "b H"], ...]  # squared errors of pictures that were cut to 8 bits instead of rounded
-    kept: UInt32[Array, " b"]
+    columns: tuple[Columns, ...]  # what can only be said of a picture before it is rounded
 
 
 def generate(
@@ -79,13 +77,9 @@ def generate(
         images = batch["pixels"].astype(jnp.float32) / 127.5 - 1
         latents = source.latents(params["source"], images, batch)
         made = versions(subjects, plan, params["subjects"], latents, images, batch["mask"])
-        sums = [float_error_sums(batch["pixels"], picture, batch["mask"]) for picture in made]
-        floored = [squared_error_sums(batch["pixels"], quantise(picture, "floor"), batch["mask"]) for picture in made]
         return _Made(
             pixels=tuple(quantise(picture, how) for picture in made),
-            floats=tuple(jnp.sum(part.rows, axis=1) for part in sums),
-            floored=tuple(part.rows for part in floored),
-            kept=sums[0].kept,
+            columns=tuple(decoded_columns(batch["pixels"], picture, batch["mask"]) for picture in made),
         )
 
     missing = [index for index in range(len(examples)) if not book.done(index)]
@@ -128,25 +122,24 @@ def _ahead(
 def _write(pool: ThreadPoolExecutor, book: Workbook, names: Sequence[str], loaded: Sequence[_Loaded | None], made: _Made) -> int:
     """Saves the pictures of a batch, then notes them; returns how many examples were new."""
     made = jax.device_get(made)
+    columns = dict(zip(names, map(settled, made.columns), strict=True))
     records, tasks = {}, []
     for i, entry in enumerate(loaded):
         if entry is None or book.done(int(entry.arrays["index"])):
             continue
         name, pixels, mask = entry.name, entry.arrays["pixels"], entry.arrays["mask"]
-        columns = {
+        pictures = {
             ORIGINAL: pixels,
             MASK: np.round(mask[..., 0] * 255).astype(np.uint8),
             MASKED: masked_pixels(pixels[None], mask[None])[0],
             **{row: made.pixels[k][i] for k, row in enumerate(names)},
         }
-        tasks += [pool.submit(book.save, column, name, picture) for column, picture in columns.items()]
+        tasks += [pool.submit(book.save, column, name, picture) for column, picture in pictures.items()]
         records[int(entry.arrays["index"])] = {
             "name": name,
-            "sha256": hashlib.sha256(pixels.tobytes() + columns[MASK].tobytes()).hexdigest(),
-            "values": pixels.size,
-            "kept": int(made.kept[i]),
-            "float": {row: float(made.floats[k][i]) for k, row in enumerate(names)},
-            "floor": {row: int(made.floored[k][i].astype(np.int64).sum()) for k, row in enumerate(names)},
+            "sha256": hashlib.sha256(pixels.tobytes() + pictures[MASK].tobytes()).hexdigest(),
+            "pixels": pixels.shape[0] * pixels.shape[1],
+            "decoded": {row: {column: values[i].item() for column, values in columns[row].items()} for row in names},
         }
     for task in tasks:
         task.result()

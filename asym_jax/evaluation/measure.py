@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Shaped
+from jaxtyping import Array
 
 from asym_jax.arrays import Params
 from asym_jax.errors import InputError
@@ -20,15 +20,11 @@ from asym_jax.evaluation.judges import Judges
 from asym_jax.evaluation.spread import Spread
 from asym_jax.evaluation.workbook import MASK, ORIGINAL, SCORES, Workbook, file_name
 from asym_jax.metrics.clip_score import box_of, clip_score, embedded, reference_inputs, reference_pixels, region_inputs
+from asym_jax.metrics.columns import Columns, picture_columns, settled
 from asym_jax.metrics.fid import look
 from asym_jax.metrics.gathered import ByIndex
 from asym_jax.metrics.inception_inputs import Mode
 from asym_jax.metrics.lpips import picture_lpips
-from asym_jax.metrics.scores import compare
-from asym_jax.metrics.seam import seam_sums
-from asym_jax.metrics.ssim import ssim_lama
-
-Columns = dict[str, Shaped[np.ndarray, "n ..."]]
 
 SAVE_SECONDS = 60
 """Time after which what was measured goes to disk."""
@@ -77,7 +73,7 @@ def measure(
         saved = time.monotonic()
         for batch in _ahead(spread, gathered.missing(), load):
             before = int(gathered.seen.sum())
-            gathered.add(batch["index"], _totals(jax.device_get(spread(batch))))
+            gathered.add(batch["index"], settled(jax.device_get(spread(batch))))
             advance(int(gathered.seen.sum()) - before)
             if time.monotonic() - saved > SAVE_SECONDS:
                 gathered.save(path, stamp=stamp)
@@ -118,10 +114,7 @@ class _Program:
         version, found = batch["version"], {}
         if self._measures.paired:
             pixels, mask = batch["pixels"], batch["mask"]
-            scores, seam = compare(pixels, version, mask), seam_sums(pixels, version, mask)
-            found = {"l1": scores.l1, "psnr": scores.psnr, "ssim": scores.ssim, "ssim_lama": ssim_lama(pixels, version)}
-            found |= {"pre_error_rows": scores.sums.rows, "kept": scores.sums.kept}
-            found |= {"seam_rows": seam.rows, "pairs": seam.pairs}
+            found = picture_columns(pixels, version, mask)
             for name, trunk in (("lpips", "vgg"), ("lpips_alex", "alex")):
                 if name in params:
                     found[name] = picture_lpips(trunk, *params[name], pixels, version)
@@ -146,15 +139,6 @@ def _begun(path: Path, count: int, stamp: str) -> ByIndex:
         return ByIndex.load(path, count=count, stamp=stamp)
     except InputError:  # with other weights, or before a limit was raised: pictures are there, so measuring again is cheap
         return ByIndex(count)
-
-
-def _totals(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Sums over the rows of a picture are finished in 64 bits."""
-    values = {name: np.asarray(value) for name, value in found.items()}
-    totals = {
-        name.removesuffix("_rows"): value.sum(axis=1, dtype=np.int64) for name, value in values.items() if name.endswith("_rows")
-    }
-    return {name: value for name, value in values.items() if not name.endswith("_rows")} | totals
 
 
 def _ahead(spread: Spread, missing: Sequence[int], load: Callable[[int], dict[str, Any]]) -> Iterator[dict[str, np.ndarray]]:

@@ -10,16 +10,17 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from asym_jax.evaluation.measure import Columns, Measures
+from asym_jax.evaluation.measure import Measures
 from asym_jax.evaluation.workbook import ORIGINAL
-from asym_jax.metrics import pre_error, seam
 from asym_jax.metrics.area_bins import BIN_LABELS, area_bins
+from asym_jax.metrics.columns import Columns, pre_error_of, seam_of, summed_up
 from asym_jax.metrics.fid import fid
 from asym_jax.metrics.inception_score import SPLITS, inception_score
-from asym_jax.metrics.pre_error import PreError
-from asym_jax.metrics.seam import Seam
 
-MEANS = ("l1", "ssim", "ssim_lama", "lpips", "lpips_alex", "clip_score")
+MEANS = ("lpips", "lpips_alex", "clip_score")
+"""Columns of networks whose mean is the score."""
+
+PER_PICTURE = ("psnr", "ssim", *MEANS)
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "pillow")
 
 Chosen = Bool[np.ndarray, " n"]
@@ -43,7 +44,8 @@ def binned_rows(
     names: Sequence[str], measured: Mapping[str, Columns], notes: Notes, measures: Measures
 ) -> dict[str, list[dict[str, Any]]]:
     """The same by size of the hole, in tenths of the picture; bins without pictures are left out."""
-    bins = area_bins(areas_of(notes))
+    kept = next(iter(measured[name] for name in names))["pre_error/values"]
+    bins = area_bins(1 - kept / (3 * _pixels(notes)))
     return {
         label: result_rows(names, measured, notes, measures, chosen=bins == i)
         for i, label in enumerate(BIN_LABELS)
@@ -51,20 +53,14 @@ def binned_rows(
     }
 
 
-def areas_of(notes: Notes) -> Float[np.ndarray, " n"]:
-    """Share of each picture that is hole."""
-    return np.array([1 - note["kept"] / note["values"] for note in notes], np.float64)
-
-
 def per_picture(names: Sequence[str], measured: Mapping[str, Columns]) -> dict[str, dict[str, Float[np.ndarray, " n"]]]:
     """Scores of every picture, by decoder and metric."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for name in names:
         columns = measured[name]
-        scores = {metric: columns[metric].astype(np.float64) for metric in (*MEANS, "psnr") if metric in columns}
-        if "pre_error" in columns:
-            scores["pre_error"] = _pre_error(columns).per_picture()
-            scores["seam"] = _seam(columns).per_picture()
+        scores = {metric: columns[metric].astype(np.float64) for metric in PER_PICTURE if metric in columns}
+        if "pre_error/sums" in columns:
+            scores |= {"pre_error": pre_error_of(columns).per_picture(), "seam": seam_of(columns).per_picture()}
         found[name] = scores
     return found
 
@@ -88,19 +84,16 @@ def _row(name: str, measured: Mapping[str, Columns], notes: Notes, measures: Mea
     columns = {key: values[chosen] for key, values in measured[name].items()}
     row: dict[str, Any] = {"decoder": name, "images": int(chosen.sum())}
     if measures.paired:
-        row |= _pre_errors(name, columns, [note for note, wanted in zip(notes, chosen, strict=True) if wanted])
-        finite = np.isfinite(columns["psnr"])
-        row["psnr"] = float(columns["psnr"][finite].mean(dtype=np.float64)) if finite.any() else None
-        row["psnr_infinite"] = int((~finite).sum())
-        row["seam"] = _seam(columns).pooled()
+        decoded = [note["decoded"][name] for note, wanted in zip(notes, chosen, strict=True) if wanted]
+        unrounded = {key: np.array([record[key] for record in decoded]) for key in decoded[0]}
+        row |= summed_up(columns | unrounded, pixels=_pixels(notes))
     for metric in MEANS:
-        if metric in columns:
-            row[metric] = float(columns[metric].mean(dtype=np.float64))
-        elif metric in measures.metrics:
-            row[metric] = None
+        if metric in measures.metrics:
+            row[metric] = float(columns[metric].mean(dtype=np.float64)) if metric in columns else None
     if "fid" in measures.metrics:
-        enough = "pool3" in columns and chosen.sum() > 1
-        row["fid"] = fid(columns["pool3"], measured[ORIGINAL]["pool3"][_references(notes, measures, chosen)]) if enough else None
+        references = _references(notes, measures, chosen)
+        enough = "pool3" in columns and references.sum() > 1
+        row["fid"] = fid(columns["pool3"], measured[ORIGINAL]["pool3"][references]) if enough else None
     if "inception_score" in measures.metrics:
         enough = "logits" in columns and chosen.sum() >= SPLITS
         score = inception_score(columns["logits"]) if enough else None
@@ -117,25 +110,6 @@ def _references(notes: Notes, measures: Measures, chosen: Chosen) -> Chosen:
     return chosen & np.isin(np.arange(len(notes)), first)
 
 
-def _pre_errors(name: str, columns: Columns, notes: Notes) -> dict[str, Any]:
-    """All readings of Pre_error; the first is the one that tables show."""
-    exact = _pre_error(columns)
-    kept = np.array([note["kept"] for note in notes], np.int64)
-    floored = PreError(np.array([note["floor"][name] for note in notes], np.int64), kept, pre_error.PER_ONE)
-    unrounded = PreError(np.array([note["float"][name] for note in notes], np.float64), kept, 1.0)
-    return {
-        "pre_error": exact.pooled(),
-        "pre_error_mean_of_ratios": exact.mean_of_ratios(),
-        "pre_error_all_pixels": exact.over_all_pixels(notes[0]["values"] // 3) if notes else None,
-        "pre_error_floor": floored.pooled(),
-        "pre_error_float": unrounded.pooled(),
-        "pre_error_skipped": exact.skipped,
-    }
-
-
-def _pre_error(columns: Columns) -> PreError:
-    return PreError(columns["pre_error"], columns["kept"].astype(np.int64), pre_error.PER_ONE)
-
-
-def _seam(columns: Columns) -> Seam:
-    return Seam(columns["seam"], columns["pairs"].astype(np.int64), seam.PER_ONE)
+def _pixels(notes: Notes) -> int:
+    """Of each picture."""
+    return notes[0]["pixels"]

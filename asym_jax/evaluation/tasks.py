@@ -19,12 +19,13 @@ from asym_jax.evaluation.command import EvalCommand, set_of
 from asym_jax.evaluation.encoded import EncodedLatents
 from asym_jax.evaluation.generate import LatentSource, generate
 from asym_jax.evaluation.judges import Judges, load_judges
-from asym_jax.evaluation.measure import Columns, Measures, measure
+from asym_jax.evaluation.measure import Measures, measure
 from asym_jax.evaluation.report import ReportPicture, write_report
 from asym_jax.evaluation.subjects import Subjects, fingerprint, load_subjects
 from asym_jax.evaluation.tables import TABLES, aligned, markdown
 from asym_jax.evaluation.versions import Plan, row_names
 from asym_jax.evaluation.workbook import MASK, MASKED, ORIGINAL, Workbook, write_text
+from asym_jax.metrics.columns import Columns
 from asym_jax.weights.fetching.published import fetch_line
 
 METRICS = {
@@ -59,6 +60,7 @@ def run(command: EvalCommand) -> None:
     measures = Measures(source.masked, METRICS[command.task], mode)
     judges = load_judges(measures.metrics)
     settings = _settings(command, subjects, source, examples, plan)
+    examples[0]  # what is wrong with all of them is said before a folder is made
     book = Workbook(command.out, settings, fresh=command.fresh)
 
     names = row_names(subjects, plan)
@@ -72,7 +74,7 @@ def run(command: EvalCommand) -> None:
     with _progress("measuring", len(columns) * len(examples), 0) as advance:
         measured = measure(columns, measures, judges, examples, book, rows=command.rows_per_device, advance=advance)
     document = _document(command, settings, examples, names, measured, measures, judges, book)
-    write_report(book.folder, document, _pictures(names, measured, book))
+    write_report(book.folder, document, _pictures(names, measured, book), sheet_rows=command.sheet_rows)
     _say(command, document, judges, book)
 
 

@@ -83,7 +83,7 @@ def summed_up(columns: Mapping[str, Shaped[np.ndarray, "n ..."]], *, pixels: int
             results[f"{name}_over_all_pixels"] = error.over_all_pixels(pixels)
             results["pre_error_skipped"] = error.skipped
     if "seam/sums" in columns:
-        seam = Seam(columns["seam/sums"], columns["seam/values"], LEVELS)
+        seam = seam_of(columns)
         results |= {"seam": seam.pooled(), "seam_mean_of_ratios": seam.mean_of_ratios(), "seam_skipped": seam.skipped}
     return results
 
@@ -92,3 +92,8 @@ def pre_error_of(columns: Mapping[str, Shaped[np.ndarray, "n ..."]], name: str =
     """The Pre_error whose settled columns are called `name`; it also knows each picture's own."""
     sums = columns[f"{name}/sums"]
     return PreError(sums, columns[f"{name}/values"], PER_ONE if np.issubdtype(sums.dtype, np.integer) else 1.0)
+
+
+def seam_of(columns: Mapping[str, Shaped[np.ndarray, "n ..."]]) -> Seam:
+    """The seams, given settled columns; it also knows each picture's own."""
+    return Seam(columns["seam/sums"], columns["seam/values"], LEVELS)

@@ -22,7 +22,7 @@ def look(params: Params, pixels: Pixels, mode: Mode) -> InceptionTaps:
     return Inception().apply({"params": params}, inception_inputs(pixels, mode))
 
 
-def fid(generated: Float[np.ndarray, "n 2048"], reference: Float[np.ndarray, "m 2048"]) -> float:
+def fid(generated: Float[np.ndarray, "n d"], reference: Float[np.ndarray, "m d"]) -> float:
     """The distance between two sets of pictures, given `pool3` of each of them in any order; 0 for equal sets.
 
     Gather the rows of all batches by index first: the mean of distances of parts is another number.

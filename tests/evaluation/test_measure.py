@@ -75,8 +75,8 @@ def test_numbers_agree_with_numpy_and_skimage(book):
             a, b = example.pixels, book.read(name, example.name)
             kept = np.broadcast_to(example.mask == 0, a.shape)
             i = example.index
-            assert columns["pre_error"][i] == ((a.astype(int) - b) ** 2)[kept].sum()
-            assert columns["kept"][i] == kept.sum()
+            assert columns["pre_error/sums"][i] == ((a.astype(int) - b) ** 2)[kept].sum()
+            assert columns["pre_error/values"][i] == kept.sum()
             np.testing.assert_allclose(columns["l1"][i], np.abs(a / 127.5 - b / 127.5).mean(), rtol=1e-5)
             np.testing.assert_allclose(columns["psnr"][i], peak_signal_noise_ratio(a, b), rtol=1e-5)
             settings = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=-1)
@@ -99,7 +99,7 @@ def test_networks_see_every_picture_once_and_padding_never(book, stand_ins):
 def test_what_was_measured_is_read_back_unless_it_was_measured_otherwise(book, stand_ins, monkeypatch):
     judges = networks("lpips")
     first = measured(book, ["ours"], judges)
-    monkeypatch.setattr(module, "compare", None)  # would be called if anything were measured again
+    monkeypatch.setattr(module, "picture_columns", None)  # would be called if anything were measured again
     again = measured(book, ["ours"], judges)
     jax.tree.map(np.testing.assert_array_equal, again, first)
     with pytest.raises(TypeError):

@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
+from asym_jax.evaluation.pairs import Pairs
+from asym_jax.evaluation.reconstruct import Result
 from PIL import Image
 
 from asym_jax.errors import InputError
-from asym_jax.evaluation.pairs import Pairs
-from asym_jax.evaluation.reconstruct import Result
 from asym_jax.evaluation.report import summary_lines, write_report
 from tests.evaluation.tiny import noise
 

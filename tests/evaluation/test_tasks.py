@@ -5,10 +5,12 @@ import importlib
 import io
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from asym_jax.config import DataConfig, LossConfig, TrainConfig
+from asym_jax.errors import InputError
 from tests.evaluation.tiny import SIZE, noise, save_decoders, write
 
 program = importlib.import_module("eval")  # its name is also a builtin's
@@ -16,7 +18,7 @@ program = importlib.import_module("eval")  # its name is also a builtin's
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A finished run called `vanilla`, as the column of the plain decoder is; two pictures, and a mask for each."""
+    """A finished run called `vanilla`, as the row of the plain decoder is; two pictures, and a mask for each."""
     folder = tmp_path_factory.mktemp("evaluation")
     vae, decoder = save_decoders(folder / "vanilla")
     config = TrainConfig(data=DataConfig(image_size=SIZE, held_out=0), loss=LossConfig(perceptual=0, adversarial=0)).model_dump()
@@ -30,42 +32,75 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def said(folder):
-    """Evaluates the run once, without any weights of LPIPS; what was printed."""
+    """Evaluates the run once, without any weights of networks; what was printed."""
     output = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
         patch.setenv("ASYM_JAX_WEIGHTS", str(folder / "nowhere"))
         patch.chdir(folder)
-        program.main(["--run", "vanilla", "--task", "reconstruct", "--images", "images", "--masks", "masks"])
+        program.main(COMMAND)
     return output.getvalue()
+
+
+COMMAND = ["--run", "vanilla", "--task", "reconstruct", "--images", "images", "--masks", "masks"]
+ROWS = ["vanilla", "copy-and-paste", "vanilla (asymmetric)"]
+
+
+def document(folder) -> dict:
+    return json.loads((folder / "results" / "vanilla-reconstruct" / "results.json").read_text())
 
 
 def test_the_documents_are_where_they_were_promised(folder, said):
     out = folder / "results" / "vanilla-reconstruct"
-    assert {path.name for path in out.iterdir()} == {"results.json", "report.html", "sheet.png", "pictures"}
+    expected = {"results.json", "report.html", "report_files", "pictures", "scores", "settings.json", "journal.jsonl"}
+    assert {path.name for path in out.iterdir()} == expected
+    assert {path.name for path in (out / "pictures").iterdir()} == {"original", "mask", "masked", *ROWS}
+    assert {path.name for path in (out / "pictures" / "vanilla").iterdir()} == {"a.png", "b.png"}
     assert f"report: {out.relative_to(folder)}/report.html" in said
 
 
 def test_results_hold_what_the_contract_says(folder, said):
-    document = json.loads((folder / "results" / "vanilla-reconstruct" / "results.json").read_text())
-    assert document["task"] == "reconstruct"
-    vanilla, ours = document["rows"]
-    for row in (vanilla, ours):
-        assert row["images"] == 2
-        assert row["pre_error"] > 0 and row["psnr"] > 0 and -1 <= row["ssim"] <= 1
-        assert row["lpips"] is None
-    assert "vgg.pth" in document["skipped"]["lpips"] and str(folder / "nowhere") in document["skipped"]["lpips"]
-    assert vanilla["pre_error"] != ours["pre_error"]
-    settings = document["settings"]
-    assert (settings["decoder"], settings["vae"]) == ("vanilla", str(folder / "vanilla" / "vae"))
-    assert (settings["images"], settings["masks"], settings["image_size"]) == ("images", "masks", SIZE)
-    assert "lpips was not measured" in said
+    found = document(folder)
+    assert found["task"] == "reconstruct"
+    assert [row["decoder"] for row in found["rows"]] == ROWS
+    for row in found["rows"]:
+        assert row["images"] == 2 and row["psnr"] > 0 and -1 <= row["ssim"] <= 1 and row["seam"] > 0
+        assert (row["lpips"], row["lpips_alex"], row["fid"]) == (None, None, None)
+    vanilla, pasted, ours = (row["pre_error"] for row in found["rows"])
+    assert vanilla > 0 and ours > 0 and vanilla != ours
+    assert pasted == 0
+    assert "vgg.pth" in found["skipped"]["lpips"] and str(folder / "nowhere") in found["skipped"]["lpips"]
+    settings = found["settings"]
+    assert settings["decoders"]["vanilla (asymmetric)"]["weights"] == "vanilla/decoder"
+    assert (settings["vae"]["weights"], settings["images"], settings["image_size"]) == (
+        str(folder / "vanilla" / "vae"),
+        "images",
+        SIZE,
+    )
+    assert len(settings["data_sha256"]) == 64 and settings["environment"]["jax"]
+    assert "not measured: lpips, lpips_alex, fid" in said and "fetch vgg16" in said
 
 
-def test_a_run_called_as_a_column_gets_a_name_of_its_own(folder, said):
-    out = folder / "results" / "vanilla-reconstruct"
-    document = json.loads((out / "results.json").read_text())
-    assert [row["decoder"] for row in document["rows"]] == ["vanilla", "vanilla (asymmetric)"]
-    names = {path.name for path in (out / "pictures").iterdir()}
-    assert names == {f"000{i}_{name}.png" for i in (0, 1) for name in ("original", "masked", "vanilla", "vanilla (asymmetric)")}
-    with Image.open(out / "sheet.png") as sheet:
-        assert sheet.width > 4 * 160
+def test_bins_are_those_of_the_masks(folder, said):
+    """Holes are where the first channel of the pictures is 128 and above, in the central square."""
+    out = folder / "results" / "vanilla-reconstruct" / "pictures" / "mask"
+    areas = sorted((np.asarray(Image.open(path)) > 0).mean() for path in out.iterdir())
+    labels = [f"{int(area * 10) * 10}-{int(area * 10) * 10 + 10}%" for area in areas]
+    assert list(document(folder)["bins"]) == list(dict.fromkeys(labels))
+
+
+def test_a_second_time_nothing_is_decoded_again(folder, said, monkeypatch, capsys):
+    """Not even when pictures were tampered with; but what was measured of them is not looked at either."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ASYM_JAX_WEIGHTS", str(folder / "nowhere"))
+    monkeypatch.setattr("asym_jax.evaluation.generate.versions", None)
+    before = document(folder)
+    program.main(COMMAND)
+    printed = capsys.readouterr().out
+    assert "going on after 2 examples" in printed
+    assert document(folder) == before
+
+
+def test_fewer_examples_are_another_evaluation(folder, said, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match="holds an evaluation with other settings .*--fresh"):
+        program.main([*COMMAND, "--limit", "1"])

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from asym_jax.evaluation.pairs import Pairs
 
 from asym_jax.arrays import Params
 from asym_jax.errors import InputError
 from asym_jax.evaluation import reconstruct as task
-from asym_jax.evaluation.pairs import Pairs
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL
 from asym_jax.models.vq import AsymmetricVQModel, VQModel
 from asym_jax.training.networks import build, initial_state
