@@ -15,7 +15,7 @@ from PIL import Image
 
 from asym_jax.errors import InputError
 from asym_jax.evaluation.report import write_report
-from asym_jax.evaluation.report_pictures import Box, difference, worst_box, zoom
+from asym_jax.evaluation.report_pictures import Box, alike, difference, worst_box, zoom
 from asym_jax.evaluation.report_sheets import ReportPicture, choose
 from asym_jax.evaluation.report_tables import SAYS
 from asym_jax.evaluation.tables import COLUMNS
@@ -241,6 +241,13 @@ def test_the_zoom_is_where_kept_pixels_change_most():
     enlarged = np.asarray(zoom(version, corner))
     assert enlarged.shape == (208, 208, 3)
     np.testing.assert_array_equal(enlarged[::13, ::13], version[:16, :16])
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"), [((0, 8), True), ((0, 9), False), ((5, 5), False), ((4, 4), True), ((40, 40), False)]
+)
+def test_places_that_share_half_of_their_pixels_are_shown_once(other, expected):
+    assert alike(Box(20, 20, 16), Box(20 + other[0], 20 - other[1], 16)) is expected
 
 
 def test_every_column_is_explained():
