@@ -52,6 +52,12 @@ def worst_box(original: Pixels, version: Pixels, hole: Hole | None) -> Box | Non
     return Box(min(max(int(top) - margin, 0), height - side), min(max(int(left) - margin, 0), width - side), side)
 
 
+def alike(first: Box, second: Box) -> bool:
+    """Whether two boxes of one size show half of the same pixels or more."""
+    height, width = (first.side - abs(a - b) for a, b in ((first.top, second.top), (first.left, second.left)))
+    return min(height, width) > 0 and 2 * height * width >= first.side**2
+
+
 def zoom(picture: Pixels, box: Box) -> Image.Image:
     """That part of the picture, every pixel a square of several, so that nothing is smoothed over."""
     part = Image.fromarray(np.ascontiguousarray(picture[box.top : box.top + box.side, box.left : box.left + box.side]))

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from asym_jax.evaluation.report_pictures import Box, Pixels, difference, worst_box, zoom
+from asym_jax.evaluation.report_pictures import Box, Pixels, alike, difference, worst_box, zoom
 from asym_jax.evaluation.report_tables import scrolling, short_label, text
 from asym_jax.evaluation.subjects import PASTED, VANILLA, WITHOUT
 from asym_jax.evaluation.tables import COLUMNS, cell
@@ -119,11 +119,11 @@ def _table(picture: ReportPicture, columns: Sequence[str], rows: Sequence[tuple[
 
 
 def _boxes(pixels: Mapping[str, Pixels], names: Sequence[str], hole: np.ndarray | None) -> dict[str, Box]:
-    """Where the vanilla decoder and ours are at their worst; one entry if that is the same place."""
+    """Where the vanilla decoder and ours are at their worst; one entry if that is more or less the same place."""
     found: dict[str, Box] = {}
     for name in dict.fromkeys((VANILLA, ours_of(names))):
         box = worst_box(pixels[ORIGINAL], pixels[name], hole) if name in pixels else None
-        if box and box not in found.values():
+        if box and not any(alike(box, other) for other in found.values()):
             found[name] = box
     return found
 

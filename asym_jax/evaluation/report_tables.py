@@ -63,7 +63,11 @@ def other_readings(rows: Sequence[Row]) -> str:
         f"<tr><th scope=row>{text(key)}</th>" + "".join(f"<td>{text(plain(row.get(key)))}</td>" for row in rows) + "</tr>"
         for key in keys
     )
-    table = f"<table class=numbers><thead><tr><th scope=col>reading</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    caption = "As results.json has them: errors on the scale of [-1, 1], without a factor."
+    table = (
+        f"<table class=numbers><caption>{caption}</caption><thead><tr><th scope=col>reading</th>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+    )
     return f"<details><summary>Other readings</summary>{scrolling(table, 'other readings')}</details>"
 
 

@@ -1,124 +1,301 @@
-"""What an evaluation leaves on disk."""
+"""What an evaluation leaves on disk: structure of the page, its numbers, its pictures, and that a real browser shows it."""
 
 import html
 import json
+import math
 import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from asym_jax.evaluation.pairs import Pairs
-from asym_jax.evaluation.reconstruct import Result
 from PIL import Image
 
 from asym_jax.errors import InputError
-from asym_jax.evaluation.report import summary_lines, write_report
-from tests.evaluation.tiny import noise
+from asym_jax.evaluation.report import write_report
+from asym_jax.evaluation.report_pictures import Box, alike, difference, worst_box, zoom
+from asym_jax.evaluation.report_sheets import ReportPicture, choose
+from asym_jax.evaluation.report_tables import SAYS
+from asym_jax.evaluation.tables import COLUMNS
+from tests.evaluation.tiny import noise, write
 
-NAME = '<img src="x"> & co'
-SETTINGS = {"decoder": "runs/" + NAME, "image_size": 16}
+OURS = '<img src="x"> & co'
+NAMES = ("vanilla", "copy-and-paste", OURS)
+COUNT = 7
+VOID = {"meta", "img", "br", "link", "input"}
 
 
-def row(decoder: str, *, pre_error: float | None, psnr: float | None, ssim: float, lpips: float | None) -> dict:
-    return {"decoder": decoder, "images": 3, "pre_error": pre_error, "psnr": psnr, "ssim": ssim, "lpips": lpips}
+class Page(HTMLParser):
+    """Elements with their attributes, and the text of cells; complains about what is not closed."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.open, self.rows = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+        if self.open[-1:] == ["b"] and "td" in self.open:
+            self.rows[-1][-1] += "*"
+
+    def all(self, tag, **wanted):
+        return [found for name, found in self.elements if name == tag and wanted.items() <= found.items()]
 
 
-def result(**changes) -> Result:
-    """Ours keeps what it was given 20 times better, and is the better one on one of the two pictures that count."""
+def row(decoder, **values):
+    return {"decoder": decoder, "images": COUNT, "lpips": None, "psnr": 20.0, "ssim": 0.5, "pre_error_skipped": 1} | values
+
+
+def results(**changes):
+    """Ours keeps what it was given 20 times better."""
+    rows = [
+        row("vanilla", pre_error=1.0828e-2, psnr=24.987, ssim=0.71234),
+        row("copy-and-paste", pre_error=0.0, psnr=26.0, ssim=0.9),
+        row(OURS, pre_error=5.414e-4, psnr=math.inf, ssim=0.9),
+    ]
+    bins = {"0-10%": rows[:1], "40-50%": rows}
+    settings = {"images": "/data", "decoders": [{"name": OURS, "sha256": "ab12"}], "environment": {"jax": "0.10.2"}}
+    known = [{"decoder": "large 2x", "lpips": 0.134, "pre_error": 2.1e-5, "source": "README <x>"}]
     values = dict(
-        rows=[
-            row("vanilla", pre_error=1.0828e-2, psnr=24.987, ssim=0.71234, lpips=0.1375),
-            row(NAME, pre_error=5.414e-4, psnr=None, ssim=0.9, lpips=0.02),
-        ],
-        skipped={},
-        notes=[],
-        pictures={"vanilla": noise(2, seed=1), NAME: noise(2, seed=2)},
-        errors={"vanilla": np.array([0.02, np.nan, 0.001]), NAME: np.array([0.001, np.nan, 0.002])},
+        task="inpaint", settings=settings, rows=rows, skipped={"lpips": "no <weights>"}, bins=bins, published=known, notes=[]
     )
-    return Result(**values | changes)
+    return values | changes
 
 
 @pytest.fixture
-def pairs() -> Pairs:
-    masks = np.zeros((3, 16, 16, 1), np.float32)
-    masks[:, 4:8] = 1
-    return Pairs(["a", "b", "c"], noise(3), masks, {})
+def pictures(tmp_path):
+    """Seven examples; our Pre_error is 3e-5 for number 0, 0 for number 1, ..., and not defined for number 4."""
+    originals, masks = noise(COUNT, 32, 32), np.zeros((COUNT, 32, 32), np.uint8)
+    masks[:, 4:12] = 255
+    masks[4] = 255
+    errors = [3e-5, 0.0, 6e-5, 1e-5, math.nan, 4e-5, 2e-5]
+    found = []
+    for i in range(COUNT):
+        title = f"a #{i}%"
+        versions = {"original": originals[i], "masked": originals[i], "mask": masks[i]}
+        versions |= {decoder: np.clip(originals[i].astype(int) + 3 * k, 0, 255).astype(np.uint8) for k, decoder in enumerate(NAMES)}
+        paths = {column: f"pictures/{number}/{title}.png" for number, column in enumerate(versions)}
+        for column, array in versions.items():
+            write(tmp_path / "pictures" / paths[column].split("/")[1], {f"{title}.png": array})
+        scores = {
+            decoder: {"pre_error": errors[i] if decoder == OURS else 2.5e-5, "psnr": 20.0 + i, "other": 1.0} for decoder in NAMES
+        }
+        found.append(ReportPicture(title, paths, scores))
+    return found
 
 
-def page(folder) -> str:
-    return (folder / "report.html").read_text(encoding="utf-8")
+def page(folder):
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
-def test_results_json_has_the_documented_keys(tmp_path, pairs):
-    given = result(skipped={"lpips": "no weights"}, notes=["unverified: x"])
-    write_report(tmp_path / "new" / "out", "reconstruct", SETTINGS, pairs, given)
-    document = json.loads((tmp_path / "new" / "out" / "results.json").read_text())
-    assert document == {
-        "task": "reconstruct",
-        "settings": SETTINGS,
-        "rows": given.rows,
-        "skipped": {"lpips": "no weights"},
-        "notes": ["unverified: x"],
+def test_results_json_is_what_was_given_and_strict_json(tmp_path, pictures):
+    write_report(tmp_path, results(), pictures)
+    document = json.loads((tmp_path / "results.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    expected = results()
+    expected["rows"][2]["psnr"] = None  # infinite
+    assert document == expected
+
+
+def test_the_numbers_are_in_their_columns_and_the_best_in_bold(tmp_path, pictures):
+    write_report(tmp_path, results(), pictures)
+    rows = page(tmp_path).rows
+    directions = ["decoder", "N", "LPIPSlower is better", "Pre_error × 1e-5lower is better", "PSNR dBhigher is better"]
+    assert rows[0] == [*directions, "SSIMhigher is better"]
+    assert rows[1] == ["vanilla", "7", "-", "1082.80", "24.99", "0.7123"]
+    assert rows[2] == ["copy-and-paste", "7", "-", "0.00", "26.00*", "0.9000*"]  # not ranked by what it is made for
+    assert rows[3] == [OURS, "7", "-", "54.14*", "-", "0.9000*"]
+    assert rows[4:6] == [["published: README <x>"], ["large 2x", "-", "0.134", "2.1", "-", "-"]]
+    text = (tmp_path / "report.html").read_text()
+    assert "1082.80e-5" in text and "by 54.14e-5: 20 times less" in text
+    assert "no &lt;weights&gt;" in text
+
+
+def test_the_table_that_was_asked_for_comes_first(tmp_path, pictures):
+    table = {
+        "number": 2,
+        "title": "Inpainting of holes of 40-50%",
+        "set": "imagenet",
+        "bin": "40-50%",
+        "rows": results()["rows"][:1],
     }
+    write_report(tmp_path, results(table=table, published=[]), pictures)
+    text = (tmp_path / "report.html").read_text()
+    assert "Table 2: Inpainting of holes of 40-50%, imagenet" in text and "No published values of this table are known" in text
+    assert [line[0] for line in page(tmp_path).rows[1:6]] == ["vanilla", "decoder", "vanilla", "copy-and-paste", OURS]
 
 
-def test_the_page_shows_the_numbers_in_their_columns(tmp_path, pairs):
-    write_report(tmp_path, "reconstruct", SETTINGS, pairs, result())
-    rows = [re.findall(r"<t[dh]>(.*?)</t[dh]>", line) for line in re.findall(r"<tr>(.*?)</tr>", page(tmp_path))]
-    assert [cell.split()[0].rstrip(",") for cell in rows[0]] == ["decoder", "pictures", "pre_error", "PSNR", "SSIM", "LPIPS"]
-    assert rows[1] == ["vanilla", "3", "1082.8", "24.99", "0.7123", "0.1375"]  # pre_error x 1e-5, as in the paper
-    assert rows[2] == [html.escape(NAME), "3", "54.1", "-", "0.9000", "0.0200"]
-    assert "1082.8e-5; ours leaves 20.0 times less" in page(tmp_path)
-    assert "better one on 1 of 2 pictures" in page(tmp_path)
+def test_settings_are_listed_whole(tmp_path, pictures):
+    write_report(tmp_path, results(), pictures)
+    rows = page(tmp_path).rows
+    for line in (["images", "/data"], ["decoders[0].name", OURS], ["decoders[0].sha256", "ab12"], ["environment.jax", "0.10.2"]):
+        assert line in rows
+    assert ["pre_error_skipped", "1", "1", "1"] in rows
 
 
-def test_names_cannot_become_markup(tmp_path, pairs):
-    given = result(skipped={"<u>": "<s>"}, notes=["<i>note"])
-    write_report(tmp_path, "<b>task", SETTINGS, pairs, given)
-    said = page(tmp_path)
-    for markup in ('<img src="x">', "<u>", "<s>", "<i>", "<b>task"):
-        assert markup not in said
-        assert html.escape(markup) in said
-    assert said.count("<img ") == 1  # the sheet
+def test_nothing_comes_from_elsewhere_and_nothing_is_missing(tmp_path, pictures):
+    write_report(tmp_path, results(), pictures)
+    found = page(tmp_path)
+    links = [element[key] for _, element in found.elements for key in ("src", "href") if key in element]
+    assert len(links) > 50
+    for link in links:
+        assert ":" not in link.partition("%")[0] and not link.startswith("/")
+        with Image.open(tmp_path / unquote(link)) as picture:
+            picture.load()
+    assert not found.all("link") and all("src" not in script for script in found.all("script"))
+    for picture in found.all("img"):
+        assert picture["loading"] == "lazy" and picture["alt"] and int(picture["width"]) > 0
+    made = {unquote(element["src"]) for element in found.all("img") if "report_files" in element["src"]}
+    assert {f"report_files/{path.name}" for path in (tmp_path / "report_files").iterdir()} == made
 
 
-def test_what_was_not_measured_is_said(tmp_path, pairs):
-    write_report(tmp_path, "reconstruct", SETTINGS, pairs, result(skipped={"lpips": "vgg.pth is missing"}))
-    assert "<b>lpips</b> was not measured: vgg.pth is missing" in page(tmp_path)
+def test_names_cannot_become_markup(tmp_path, pictures):
+    write_report(tmp_path, results(task="<b>task", notes=["<i>note"], skipped={"<u>": "<s>"}), pictures)
+    said = (tmp_path / "report.html").read_text()
+    for markup in ('<img src="x">', "<u>", "<s>", "<i>note", "<b>task"):
+        assert markup not in said and html.escape(markup) in said
+
+
+def test_cards_are_the_worst_first_and_know_their_scores(tmp_path, pictures):
+    write_report(tmp_path, results(), pictures)
+    cards = page(tmp_path).all("article")
+    assert [card["id"] for card in cards] == [f"picture{i}" for i in (2, 5, 0, 6, 3, 1, 4)]
+    scores = json.loads(cards[0]["data-scores"])
+    assert scores[OURS] == {"pre_error": 6e-5, "psnr": 22.0} and json.loads(cards[-1]["data-scores"])[OURS]["pre_error"] is None
+
+
+def test_an_earlier_report_leaves_nothing_behind(tmp_path, pictures):
+    write_report(tmp_path, results(), pictures)
+    before = len(list((tmp_path / "report_files").iterdir()))
+    write_report(tmp_path, results(), pictures, sheet_rows=3)
+    assert [card["id"] for card in page(tmp_path).all("article")] == ["picture2", "picture0", "picture1"]
+    assert 0 < len(list((tmp_path / "report_files").iterdir())) < before
+
+
+def test_pictures_without_originals_have_no_differences(tmp_path, pictures):
+    rows = [{"decoder": name, "images": COUNT, "fid": 3.0, "inception_score": 5.0} for name in ("vanilla", OURS)]
+    bare = [picture._replace(scores={name: {} for name in NAMES}) for picture in pictures]
+    write_report(tmp_path, results(task="text-to-image", rows=rows, bins={}, published=None, skipped={}), bare, sheet_rows=3)
+    assert not (tmp_path / "report_files").exists()
+    assert [card["id"] for card in page(tmp_path).all("article")] == ["picture0", "picture2", "picture4"]
+    assert "7 pictures by each of 2 decoders" in (tmp_path / "report.html").read_text()
+
+
+def test_a_missing_picture_is_named(tmp_path, pictures):
+    (tmp_path / pictures[2].paths[OURS]).unlink()
+    with pytest.raises(InputError, match=r"the report cannot be written: .*a #2%.png: No such file"):
+        write_report(tmp_path, results(), pictures)
+
+
+def test_who_is_shown():
+    examples = [ReportPicture(f"{i}", {}, {"ours": {"pre_error": float(i), "psnr": float(i)}}) for i in range(100)]
+    assert choose(examples, "ours", "pre_error", 9) == [99, 98, 97, 51, 50, 49, 2, 1, 0]
+    assert choose(examples, "ours", "psnr", 9)[:3] == [0, 1, 2]  # a low PSNR is bad
+    assert choose(examples[:5], "ours", "pre_error", 9) == [4, 3, 2, 1, 0]
+    assert choose(examples, "ours", None, 4) == [0, 25, 50, 75]
+    for most in range(1, 12):
+        shown = choose(examples[:11], "ours", "pre_error", most)
+        assert len(set(shown)) == len(shown) == most
+
+
+def test_differences_are_ten_times_as_strong_and_show_the_hole():
+    original = np.full((6, 8, 3), 100, np.uint8)
+    version, hole = original.copy(), np.zeros((6, 8), bool)
+    version[0, 0], version[0, 1], hole[2:5, 3:7] = (103, 100, 90), (200, 100, 100), True
+    shown = difference(original, version, hole)
+    np.testing.assert_array_equal(shown[0, :3], [[30, 0, 100], [255, 0, 0], [0, 0, 0]])
+    outline = (shown == (0, 200, 255)).all(-1)
+    expected = hole.copy()
+    expected[3, 4:6] = False
+    np.testing.assert_array_equal(outline, expected)
+    assert not difference(original, original, np.ones((6, 8), bool)).any()
+
+
+def test_the_zoom_is_where_kept_pixels_change_most():
+    original = noise(1, 64, 96)[0] // 2
+    version, hole = original.copy(), np.zeros((64, 96), bool)
+    version[40:44, 50:54] += 20  # kept
+    version[10:30, 10:30] += 90  # the hole may be anything
+    hole[8:32, 8:32] = True
+    box = worst_box(original, version, hole)
+    assert box.side == 16 and box.top <= 40 and box.top + 16 >= 44 and box.left <= 50 and box.left + 16 >= 54
+    assert worst_box(original, original, hole) is None
+    version[0, 0], corner = 255, Box(0, 0, 16)
+    assert worst_box(original, version, np.ones((64, 96), bool)) is None
+    enlarged = np.asarray(zoom(version, corner))
+    assert enlarged.shape == (208, 208, 3)
+    np.testing.assert_array_equal(enlarged[::13, ::13], version[:16, :16])
 
 
 @pytest.mark.parametrize(
-    ("ours", "verdict"),
-    [(0.0, "ours leaves none of it"), (None, "masked everywhere, so there are no kept pixels")],
-    ids=["perfect", "nothing kept"],
+    ("other", "expected"), [((0, 8), True), ((0, 9), False), ((5, 5), False), ((4, 4), True), ((40, 40), False)]
 )
-def test_the_verdict_divides_by_nothing(tmp_path, pairs, ours, verdict):
-    vanilla = None if ours is None else 1e-2
-    errors = [np.nan] * 3 if ours is None else [0.1] * 3
-    rows = [row(name, pre_error=error, psnr=1.0, ssim=1.0, lpips=None) for name, error in (("vanilla", vanilla), (NAME, ours))]
-    given = result(rows=rows, errors={"vanilla": np.array(errors), NAME: np.zeros(3) * np.array(errors)})
-    write_report(tmp_path, "reconstruct", SETTINGS, pairs, given)
-    assert verdict in page(tmp_path)
+def test_places_that_share_half_of_their_pixels_are_shown_once(other, expected):
+    assert alike(Box(20, 20, 16), Box(20 + other[0], 20 - other[1], 16)) is expected
 
 
-def test_pictures_lie_beside_the_page(tmp_path, pairs):
-    write_report(tmp_path, "reconstruct", SETTINGS, pairs, result(pictures={"vanilla": noise(2, seed=1), "ours": noise(2, seed=2)}))
-    names = {"original": pairs.pixels, "vanilla": noise(2, seed=1), "ours": noise(2, seed=2)}
-    assert len(list((tmp_path / "pictures").iterdir())) == 2 * 4
-    for name, pictures in names.items():
-        for index in range(2):
-            np.testing.assert_array_equal(Image.open(tmp_path / "pictures" / f"{index:04}_{name}.png"), pictures[index])
-    masked = np.asarray(Image.open(tmp_path / "pictures" / "0001_masked.png"))
-    assert (masked[4:8] == 128).all() and (masked[:4] == pairs.pixels[1, :4]).all()
-    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "report.html", "sheet.png", "pictures"}
+def test_every_column_is_explained():
+    assert SAYS.keys() == COLUMNS.keys()
 
 
-def test_the_terminal_gets_one_line_per_decoder():
-    vanilla, ours = summary_lines(result().rows)
-    assert " ".join(vanilla.split()) == "vanilla 3 pictures pre_error 1082.8e-5 psnr 24.99 dB ssim 0.7123 lpips 0.1375"
-    assert "psnr -" in ours
+PROBE = """
+<script>
+addEventListener("load", () => {
+  const said = {hidden: document.getElementById("sorting").hidden};
+  const order = () => [...document.querySelectorAll("article")].map((card) => card.id.replace("picture", "")).join(" ");
+  const choose = (name, value) => {
+    const control = document.getElementById("sort-" + name);
+    control.value = value;
+    control.dispatchEvent(new Event("change"));
+  };
+  said.first = order();
+  choose("order", "best"); said.best = order();
+  choose("score", "psnr"); choose("decoder", "vanilla"); said.psnr = order();
+  choose("order", "worst"); said.worst = order();
+  const pictures = [...document.images];
+  said.wide = document.documentElement.scrollWidth - innerWidth;
+  const loaded = pictures.map((one) => new Promise((done) => {
+    one.onload = one.onerror = done;
+    one.loading = "eager";
+    if (one.complete) done();
+  }));
+  Promise.all(loaded).then(() => {
+    said.pictures = pictures.filter((one) => one.naturalWidth > 0).length;
+    document.body.innerHTML = "<output>" + JSON.stringify(said) + "</output>";
+  });
+});
+</script>
+"""
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path, pairs):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=rf"--out {tmp_path}/file/out cannot be written: Not a directory"):
-        write_report(tmp_path / "file" / "out", "reconstruct", SETTINGS, pairs, result())
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+@pytest.mark.parametrize("width", [1400, 500])
+def test_a_real_browser_shows_and_sorts_it(tmp_path, pictures, width):
+    write_report(tmp_path, results(), pictures)
+    probed = tmp_path / "probed.html"
+    probed.write_text((tmp_path / "report.html").read_text().replace("</body>", f"{PROBE}</body>"))
+    command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += [f"--window-size={width},900", "--virtual-time-budget=10000", "--dump-dom", probed.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
+    said = json.loads(html.unescape(re.search(r"<body[^>]*><output>(.*?)</output>", shown)[1]))
+    assert said["hidden"] is False
+    assert said["first"] == "2 5 0 6 3 1 4" and said["best"] == "1 3 6 0 5 2 4"  # without a value: always last
+    assert said["worst"] == "0 1 2 3 4 5 6" and said["psnr"] == "6 5 4 3 2 1 0"
+    assert said["pictures"] == len(page(tmp_path).all("img"))
+    assert said["wide"] <= 0  # tables scroll by themselves, not the page
