@@ -62,9 +62,9 @@ def _page(results: Mapping[str, Any], pictures: Sequence[ReportPicture], names: 
 <body>
 <h1>{task}</h1>
 <p>{_verdict(rows, names)}</p>
-{_notices(results)}
 <h2>Results</h2>
 {_results(results)}
+{_notices(results)}
 {tables.other_readings(rows)}
 {_bins(results)}
 {_wins(names, pictures)}
@@ -115,8 +115,11 @@ def _notices(results: Mapping[str, Any]) -> str:
     reasons: dict[str, list[str]] = {}
     for name, reason in results.get("skipped", {}).items():
         reasons.setdefault(reason, []).append(name)
-    said = [f"<b>{text(', '.join(names))}</b> not measured: {text(reason)}" for reason, names in reasons.items()]
-    return "".join(f"<p class=note>{line}</p>" for line in (*map(text, results.get("notes", ())), *said))
+    said = [
+        f"<details class=note><summary><b>{text(', '.join(names))}</b> not measured: files are missing</summary>{text(reason)}</details>"
+        for reason, names in reasons.items()
+    ]
+    return "".join(f"<p class=note>{text(note)}</p>" for note in results.get("notes", ())) + "".join(said)
 
 
 def _verdict(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
