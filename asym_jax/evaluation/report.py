@@ -116,7 +116,8 @@ def _notices(results: Mapping[str, Any]) -> str:
     for name, reason in results.get("skipped", {}).items():
         reasons.setdefault(reason, []).append(name)
     said = [
-        f"<details class=note><summary><b>{text(', '.join(names))}</b> not measured: files are missing</summary>{text(reason)}</details>"
+        f"<details class=note><summary><b>{text(', '.join(names))}</b> not measured: files are missing</summary>"
+        f"{text(reason)}</details>"
         for reason, names in reasons.items()
     ]
     return "".join(f"<p class=note>{text(note)}</p>" for note in results.get("notes", ())) + "".join(said)

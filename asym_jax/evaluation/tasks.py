@@ -52,15 +52,18 @@ def run(command: EvalCommand) -> None:
     Raises:
         InputError: weights, pictures, masks or the output folder are not usable.
     """
-    subjects, source = _prepare(command)
+    # Where there is a diffusion model, its own autoencoder is the plain one.
+    subjects = load_subjects(command.runs, command.weights, command.vae or command.pipeline)
+    size = _size(command, subjects)
+    source = _open_source(command, subjects, size)
     table = command.table and TABLES[command.table]
     plan = Plan(conditioned=source.masked, ablation=bool(table and table.ablation))
-    examples = open_examples(command, size=_size(command, subjects), masked=source.masked)
+    examples = open_examples(command, size=size, masked=source.masked)
     mode = command.fid or ("tf" if command.task == "text-to-image" else "legacy_pytorch")
     measures = Measures(source.masked, METRICS[command.task], mode)
     judges = load_judges(measures.metrics)
     settings = _settings(command, subjects, source, examples, plan)
-    examples[0]  # what is wrong with all of them is said before a folder is made
+    source.inputs(examples[0])  # what is wrong with all of them is said before a folder is made
     book = Workbook(command.out, settings, fresh=command.fresh)
 
     names = row_names(subjects, plan)
@@ -78,14 +81,13 @@ def run(command: EvalCommand) -> None:
     _say(command, document, judges, book)
 
 
-def _prepare(command: EvalCommand) -> tuple[Subjects, LatentSource]:
-    """What is compared, and where its latents come from."""
+def _open_source(command: EvalCommand, subjects: Subjects, size: int) -> LatentSource:
+    """Where the latents come from."""
     if command.task == "reconstruct":
-        subjects = load_subjects(command.runs, command.weights, command.vae)
-        return subjects, EncodedLatents(subjects)
+        return EncodedLatents(subjects)
     from asym_jax.evaluation.diffusion import open_diffusion  # only now: diffusers takes seconds to import
 
-    return open_diffusion(command)
+    return open_diffusion(command, size=size)
 
 
 def _size(command: EvalCommand, subjects: Subjects) -> int:
