@@ -57,7 +57,7 @@ def fixed_masks(recipe: str, *, count: int, size: int) -> Float[np.ndarray, "n S
     Raises:
         InputError: no recipe has that name.
     """
-    draw = functools.partial(draw_mask, height=size, width=size, recipe=find_recipe(recipe).scaled(size))
+    draw = jax.jit(functools.partial(draw_mask, height=size, width=size, recipe=find_recipe(recipe).scaled(size)))
     root = jax.random.key(FIXED_SEED)
     # In small groups, because thousands of large masks at once would not fit.
     return np.asarray(jax.lax.map(lambda i: draw(jax.random.fold_in(root, i)), jnp.arange(count), batch_size=16))

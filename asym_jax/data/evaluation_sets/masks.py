@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, UInt8
 
 from asym_jax.arrays import PRNGKey
-from asym_jax.data.mask_sets import MASK_RECIPES, draw_hole
+from asym_jax.data.mask_sets import MANIFEST, MASK_RECIPES, draw_hole, read_manifest
 from asym_jax.data.masks import FIXED_SEED
 from asym_jax.data.pictures import EXTENSIONS, UnreadablePicture, read_picture
 from asym_jax.errors import InputError
@@ -43,6 +43,9 @@ class MaskFolder:
     """Files of a folder: NAME.png (or another kind of picture) for the picture NAME, or else 000012.png for picture 12.
 
     A name with folders is looked for in the same folders, and then without them.
+
+    Attributes:
+        rejected: names that the manifest of a mask set lists as pictures without a mask.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,16 +58,23 @@ class MaskFolder:
                 self._found.setdefault(str(path.relative_to(folder).with_suffix("")), path)
         if not self._found:
             raise InputError(f"masks {folder}: no pictures in it; expected one mask for each picture, under the same name")
+        self.rejected = frozenset(read_manifest(folder)["rejected"] if (folder / MANIFEST).is_file() else ())
+
+    def has_none(self, index: int, name: str) -> bool:
+        """Whether the picture was left without a mask when the set was made."""
+        return not self.rejected.isdisjoint(self._candidates(index, name))
 
     def __call__(self, index: int, name: str, size: int) -> UInt8[np.ndarray, "H W"]:
-        candidates = (name, Path(name).name, f"{index:06}")
-        path = next((self._found[candidate] for candidate in candidates if candidate in self._found), None)
+        path = next((self._found[candidate] for candidate in self._candidates(index, name) if candidate in self._found), None)
         if path is None:
             raise InputError(f"masks {self.folder}: none for the picture {name}; expected {name}.png or {index:06}.png")
         return read_mask(path)
 
     def __repr__(self) -> str:
         return str(self.folder)
+
+    def _candidates(self, index: int, name: str) -> tuple[str, ...]:
+        return name, Path(name).name, f"{index:06}"
 
 
 def find_masks(spec: str | Path | None) -> Masks | None:

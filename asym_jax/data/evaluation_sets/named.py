@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from asym_jax.data.evaluation_sets.chosen import with_masks_only
 from asym_jax.data.evaluation_sets.cocoee import open_cocoee
 from asym_jax.data.evaluation_sets.examples import EvaluationSet
 from asym_jax.data.evaluation_sets.folders import open_folder, open_pairs
@@ -31,11 +32,16 @@ def open_evaluation_set(
 
     Args:
         sizing: one of `SIZINGS`; each set has its own by default.
-        masks: a recipe or a folder, see `find_masks`; they replace masks that the set has itself.
+        masks: a recipe or a folder, see `find_masks`; they replace masks that the set has itself. Pictures for which a set of
+            `tools/make_masks.py` has no mask, because all were too large, are passed over: see `Chosen.left_out`.
 
     Raises:
         InputError: the set is not there, or not complete, or `spec` has another form.
     """
+    return with_masks_only(_open(spec, size=size, sizing=sizing, masks=masks, seed=seed))
+
+
+def _open(spec: str, *, size: int, sizing: str | None, masks: str | Path | None, seed: int) -> EvaluationSet:
     kind, colon, place = spec.partition(":")
     if not colon or kind == "folder":
         return open_folder(_path(place or spec), size=size, sizing=sizing, masks=find_masks(masks))

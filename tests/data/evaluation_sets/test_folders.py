@@ -1,7 +1,10 @@
 """Plain folders and pairs, and what all sets promise: nothing is left out, nothing is decoded before it is wanted."""
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from asym_jax.data.evaluation_sets.examples import EvaluationExample
 from asym_jax.data.evaluation_sets.named import open_evaluation_set
@@ -77,6 +80,31 @@ def test_mask_sets_serve_by_name_and_by_number(folder, tmp_path):
     for i in range(3):
         assert 0 < named[i].mask.mean() <= 0.5
         np.testing.assert_array_equal(named[i].mask, numbered[i].mask)
+
+
+@pytest.mark.parametrize("names", [["a/x", "b", "c"], ["000000", "000001", "000002"]], ids=["named", "numbered"])
+def test_pictures_that_a_mask_set_rejected_are_left_out_and_listed(folder, tmp_path, names):
+    plan = plan_masks(names, recipe="boxes", size=16)
+    list(write_masks(tmp_path / "masks", names, plan))
+    (tmp_path / "masks" / f"{names[1]}.png").unlink()
+    with pytest.raises(InputError, match="none for the picture b; expected b.png or 000001.png"):
+        open_evaluation_set(str(folder), size=16, masks=tmp_path / "masks")[1]  # a mask that got lost is an error
+    manifest = json.loads((tmp_path / "masks" / "manifest.json").read_text())
+    del manifest["kept"][names[1]]
+    (tmp_path / "masks" / "manifest.json").write_text(json.dumps(manifest | {"rejected": [names[1]]}))
+    found = open_evaluation_set(str(folder), size=16, masks=tmp_path / "masks")
+    assert len(found) == 2 and found.left_out == ("b",) and [found.name(i) for i in range(2)] == ["a/x", "c"]
+    assert [(found[i].index, number_of(found[i].pixels)) for i in range(2)] == [(0, 1), (1, 3)]
+    stored = np.asarray(Image.open(tmp_path / "masks" / f"{names[2]}.png")) / 255
+    np.testing.assert_array_equal(found[1].mask[..., 0], stored)
+    with pytest.raises(IndexError):
+        found[2]
+
+
+def test_an_unfinished_mask_set_is_refused(folder, tmp_path):
+    next(write_masks(tmp_path / "masks", ["a/x", "b", "c"], plan_masks(["a/x", "b", "c"], recipe="boxes", size=16)))
+    with pytest.raises(InputError, match="is not complete"):
+        open_evaluation_set(str(folder), size=16, masks=tmp_path / "masks")
 
 
 def test_masks_that_do_not_fit_or_are_missing_are_named(folder, tmp_path):
