@@ -65,12 +65,9 @@ def _stretching(
     scale = (end - first) / new
     centres = first + (jnp.arange(new, dtype=jnp.float32).reshape(1, -1, 1) + 0.5) * scale - 0.5
     places = jnp.arange(old, dtype=jnp.float32).reshape(1, 1, -1)
-    if smooth:
-        widening = jnp.maximum(scale, 1.0)
-    else:
-        widening = jnp.ones_like(scale)
-        centres = jnp.clip(centres, first, end - 1)
+    widening = jnp.maximum(scale, 1.0) if smooth else 1.0
     weights = jnp.maximum(1 - jnp.abs(places - centres) / widening, 0)
+    # What lies beyond the box gives its share to what lies within.
     weights = jnp.where((places >= first) & (places < end), weights, 0)
     return weights / jnp.sum(weights, axis=-1, keepdims=True)
 

@@ -104,6 +104,12 @@ def test_pictures_that_were_not_rounded():
         error.merge(measure(pixels, pixels, mask))
 
 
+def test_values_beyond_white_are_white():
+    white = np.full((1, 2, 2, 3), 255, np.uint8)
+    error = measure_floats(white, np.full((1, 2, 2, 3), 1.7, np.float32), np.zeros((1, 2, 2, 1), np.float32), ALL[:1])
+    assert error.pooled() < 1e-12
+
+
 def test_what_truncation_alone_costs():
     """A perfect decoder whose script casts to uint8: 4/3 / 255^2 in [-1, 1], the order of the paper's best values."""
     images = np.random.default_rng(2).uniform(-1, 1, (1, 256, 256, 3)).astype(np.float32)
