@@ -10,8 +10,8 @@ import jax
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asym_jax.config import SMALLEST_PICTURE
+from asym_jax.data.evaluation_sets.chosen import Chosen
 from asym_jax.data.evaluation_sets.examples import EvaluationSet
-from asym_jax.data.evaluation_sets.limited import First
 from asym_jax.data.evaluation_sets.named import open_evaluation_set
 from asym_jax.errors import InputError
 from asym_jax.evaluation import results
@@ -105,7 +105,7 @@ def open_examples(command: EvalCommand, *, size: int, masked: bool) -> Evaluatio
     if masked and masks is None and set_of(command.images) not in WITH_MASKS:
         masks = "thick_256" if size < 512 else "thick_512"
     found = open_evaluation_set(command.images, size=size, masks=masks, seed=command.seed)
-    return found if command.limit is None else First(found, command.limit)
+    return found if command.limit is None else Chosen(found, range(min(command.limit, len(found))), found.left_out)
 
 
 def _settings(
@@ -153,7 +153,7 @@ def _document(
         "skipped": judges.skipped,
         "bins": results.binned_rows(names, measured, notes, measures) if command.task in BINNED else {},
         "published": None,
-        "notes": judges.notes,
+        "notes": judges.notes + _left_out(examples),
     }
     if command.table:
         table, dataset = TABLES[command.table], set_of(command.images)
@@ -161,6 +161,13 @@ def _document(
         document["table"] = {"number": command.table, "title": table.title, "set": dataset, "bin": table.bin, "rows": rows}
         document["published"] = list(table.published.get(dataset, ()))
     return document
+
+
+def _left_out(examples: EvaluationSet) -> list[str]:
+    if not examples.left_out:
+        return []
+    some = ", ".join(examples.left_out[:5]) + (", ..." if len(examples.left_out) > 5 else "")
+    return [f"{len(examples.left_out)} pictures are not among these, because the mask set has no mask for them: {some}"]
 
 
 def _pictures(names: Sequence[str], measured: dict[str, Columns], book: Workbook) -> list[ReportPicture]:

@@ -7,11 +7,7 @@ from asym_jax.data.evaluation_sets.masks import MaskFolder
 
 
 class Chosen(EvaluationSet):
-    """Those examples, in that order, numbered anew; pictures and masks are those that they had before.
-
-    Attributes:
-        left_out: names of examples that were passed over on purpose, for a report to say so.
-    """
+    """Those examples, in that order, numbered anew; pictures and masks are those that they had before."""
 
     def __init__(self, examples: EvaluationSet, indices: Sequence[int], left_out: Sequence[str] = ()) -> None:
         super().__init__(len(indices), size=examples.size, sizing=examples.rule.name, masks=examples.masks)
@@ -30,7 +26,7 @@ class Chosen(EvaluationSet):
 
 
 def with_masks_only(examples: EvaluationSet) -> EvaluationSet:
-    """Without the pictures for which a mask set has none, as LaMa's evaluation goes on without them; see `Chosen.left_out`."""
+    """Without the pictures for which a mask set has none, as LaMa's evaluation goes on without them; they are `left_out`."""
     masks = examples.masks
     if not isinstance(masks, MaskFolder) or not masks.rejected:
         return examples

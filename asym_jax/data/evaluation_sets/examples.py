@@ -36,6 +36,9 @@ class EvaluationSet:
     sizing = "centre"
     """The rule unless another is chosen."""
 
+    left_out: tuple[str, ...] = ()
+    """Names of examples that were passed over on purpose, for a report to say so."""
+
     def __init__(self, count: int, *, size: int, sizing: str | None = None, masks: Masks | None = None) -> None:
         self._count = count
         self.size, self.masks = size, masks
