@@ -7,11 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from asym_jax.evaluation.pairs import Pairs
 
 from asym_jax.arrays import Params
+from asym_jax.data.evaluation_sets.examples import EvaluationExample
 from asym_jax.errors import InputError
-from asym_jax.evaluation import reconstruct as task
+from asym_jax.evaluation.encoded import EncodedLatents
+from asym_jax.evaluation.generate import generate
+from asym_jax.evaluation.subjects import load_subjects, require_same_encoder
+from asym_jax.evaluation.versions import Plan
+from asym_jax.evaluation.workbook import Workbook
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL
 from asym_jax.models.vq import AsymmetricVQModel, VQModel
 from asym_jax.training.networks import build, initial_state
@@ -91,7 +95,7 @@ def test_latents_are_quantised_and_without_noise(trained):
     assert len(set(distances.argmin(axis=1))) > 3
 
 
-def test_the_result_is_saved_and_evaluated(trained, vae, tmp_path, monkeypatch):
+def test_the_result_is_saved_and_evaluated(trained, vae, tmp_path):
     """Both decoders of a report see the same quantised latents."""
     networks, _, frozen, state, _ = trained
     whole = networks.whole(frozen, state.decoder)
@@ -99,21 +103,24 @@ def test_the_result_is_saved_and_evaluated(trained, vae, tmp_path, monkeypatch):
     save_pretrained(tmp_path / "decoder", networks.model, whole)
     model, params = load_pretrained(tmp_path / "decoder", dtype="float32")
     assert model == networks.model
-    plain, plain_params = load_pretrained(vae)
-    decoders = task.Decoders(plain, plain_params, model, params, "ours")
-    task.require_same_encoder(decoders)
+    subjects = load_subjects([], [str(tmp_path / "decoder")], vae)
     pixels = np.random.default_rng(2).integers(0, 256, (2, 16, 16, 3), np.uint8)
     masks = np.zeros((2, 16, 16, 1), np.float32)
     masks[:, 4:9, 4:9] = 1
-    monkeypatch.setattr(task, "lpips_problem", lambda: "no weights")
-    result = task.reconstruct(decoders, Pairs(["a", "b"], pixels, masks, {}), batch_size=8, shown=2)
+    examples = [EvaluationExample(i, f"{i}", pixels[i], masks[i]) for i in range(2)]
+    book, source = Workbook(tmp_path / "out", {}), EncodedLatents(subjects)
+    assert "codebook" in source.described
+    generate(subjects, source, Plan(conditioned=True), examples, book, rows=1, how="round", advance=lambda n: None)
     image = jnp.asarray(pixels / 127.5 - 1, jnp.float32)
-    for name, decoded in zip(("vanilla", "ours"), jax.jit(networks.reconstruct)(frozen, state.decoder, image, masks), strict=True):
-        expected = np.clip(np.rint((np.asarray(decoded) + 1) * 127.5), 0, 255)
-        assert np.abs(result.pictures[name].astype(int) - expected).max() <= 1
-    other = plain_params | {"quantize": jax.tree.map(lambda entries: entries + 1, plain_params["quantize"])}
+    for name, decoded in zip(
+        ("vanilla", "decoder"), jax.jit(networks.reconstruct)(frozen, state.decoder, image, masks), strict=True
+    ):
+        for i in range(2):
+            expected = np.clip(np.rint((np.asarray(decoded[i]) + 1) * 127.5), 0, 255)
+            assert np.abs(book.read(name, f"{i}").astype(int) - expected).max() <= 1
+    other = subjects.vae_params | {"quantize": jax.tree.map(lambda entries: entries + 1, subjects.vae_params["quantize"])}
     with pytest.raises(InputError, match="their quantizes differ"):
-        task.require_same_encoder(decoders._replace(vae_params=other))
+        require_same_encoder(subjects._replace(vae_params=other))
 
 
 def test_decoders_to_start_from(vae, tmp_path):
