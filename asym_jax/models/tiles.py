@@ -97,10 +97,10 @@ def windows(length: int, *, most: int) -> list[Window]:
 def decode_in_tiles(
     model: Autoencoder,
     params: Params,
-    latents: Latents,
+    latents: Float[Array | np.ndarray, "b h w z"],
     *,
-    image: Images | None = None,
-    mask: Mask | None = None,
+    image: Float[Array | np.ndarray, "b H W 3"] | None = None,
+    mask: Float[Array | np.ndarray, "b H W 1"] | None = None,
     window: int = 64,
 ) -> Float[np.ndarray, "b H W 3"]:
     """What `model.apply(..., method="decode")` gives, with a memory on the device that hardly depends on the picture.
@@ -134,7 +134,7 @@ def _units(levels: int, layers: int) -> Iterator[Unit]:
     yield Unit("end", levels)
 
 
-def _checked(latents: Latents, image: Images | None, mask: Mask | None, scale: int) -> tuple[np.ndarray, np.ndarray] | None:
+def _checked(latents: Any, image: Any, mask: Any, scale: int) -> tuple[np.ndarray, np.ndarray] | None:
     if image is None and mask is None:
         return None
     if image is None or mask is None:
@@ -204,7 +204,7 @@ def _area(place: Place) -> int:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _begin(model: Autoencoder, params: Params, latents: Latents) -> NewFeatures:
+def _begin(model: Autoencoder, params: Params, latents: Any) -> NewFeatures:
     def begin(module: Autoencoder, latents: Latents) -> NewFeatures:
         return module.decoder.begin(module.decoder_input(latents))
 
