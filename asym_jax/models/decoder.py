@@ -77,11 +77,21 @@ class Decoder(nn.Module):
                 match the latents, or this decoder has no condition encoder.
         """
         pyramid = self._condition(latents, image, mask)
-        features = self.mid_block(self.conv_in(latents))
+        features = self.begin(latents)
         for i, block in enumerate(self.up_blocks):
             features = block(self._blend(i, features, pyramid, mask))
         features = self._blend(len(self.up_blocks), features, pyramid, mask)
         return forgetful(lambda self, features: nn.silu(self.conv_norm_out(features)), self.remat)(self, features)
+
+    def begin(self, latents: Latents) -> NewFeatures:
+        """What is as small as the latents and knows neither picture nor mask: all that comes before the first level."""
+        return self.mid_block(self.conv_in(latents))
+
+    def blended(self, place: int, features: Features, image: Images | None, mask: Mask | None) -> NewFeatures:
+        """The blend at the entry of level `place` (lowest resolution first), or, after all levels, the last one."""
+        if image is None or mask is None:
+            return features
+        return self._blend(place, features, self.condition_encoder(image * (1 - mask))[::-1], mask)
 
     def to_pixels(self, features: Features) -> Images:
         """The last convolution. Unclipped; pictures are in [-1, 1]."""
