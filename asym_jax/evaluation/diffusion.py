@@ -11,7 +11,7 @@ from asym_jax.arrays import Images, Latents, Params
 from asym_jax.data.evaluation_sets.examples import EvaluationExample
 from asym_jax.errors import InputError
 from asym_jax.evaluation.command import EvalCommand
-from asym_jax.evaluation.generate import LatentSource
+from asym_jax.evaluation.subjects import Plain
 from asym_jax.pipelines import FlaxAsymmetricInpaintPipeline, FlaxAsymmetricTextToImagePipeline, FlaxPaintByExamplePipeline
 from asym_jax.pipelines.inpaint import InpaintInputs
 from asym_jax.pipelines.inputs import as_examples, require_size, token_ids
@@ -23,7 +23,7 @@ SCENE = "photograph of a beautiful empty scene, highest quality settings"
 """What the reference's inpainting script tells Stable Diffusion, whatever the picture."""
 
 
-def open_diffusion(command: EvalCommand, *, size: int) -> LatentSource:
+def open_diffusion(command: EvalCommand, *, size: int) -> "Diffusion":
     """The source of latents for a task, with the command's sampling or else the paper's.
 
     Raises:
@@ -35,8 +35,13 @@ def open_diffusion(command: EvalCommand, *, size: int) -> LatentSource:
     return kind(command, sampling, size)
 
 
-class _Diffusion:
-    """What the three tasks have in common; `pipeline_class` says which pipeline makes the latents."""
+class Diffusion:
+    """What the three tasks have in common.
+
+    Attributes:
+        pipeline_class: the pipeline that makes the latents, and `parts`, what it needs for that.
+        plain: the pipeline's own autoencoder.
+    """
 
     pipeline_class: Any
     parts: tuple[str, ...]
@@ -49,6 +54,7 @@ class _Diffusion:
             self.pipeline.table(sampling)
         except InputError as error:
             raise InputError(f"--pipeline {command.pipeline}: {error}") from error
+        self.plain = Plain(f"{command.pipeline}/vae", self.pipeline.vae.model, params["vae"])
         self.params: Params = {name: params[name] for name in self.parts}
         self.sampling, self.seed, self.size = sampling, command.seed, size
         self.described = f"{command.pipeline}, {sampling}, seed {command.seed}"
@@ -59,7 +65,7 @@ class _Diffusion:
         return {"prompt_ids": ids, "negative_ids": negative}
 
 
-class InpaintLatents(_Diffusion):
+class InpaintLatents(Diffusion):
     """Stable Diffusion fills the hole; every picture is described by the same words."""
 
     pipeline_class = FlaxAsymmetricInpaintPipeline
@@ -79,7 +85,7 @@ class InpaintLatents(_Diffusion):
         return self.pipeline.latents(params, inputs, seed=self.seed, sampling=self.sampling)
 
 
-class ExampleLatents(_Diffusion):
+class ExampleLatents(Diffusion):
     """Paint by Example fills the hole after the example's reference, with the mask shrunk as the authors' test bench does."""
 
     pipeline_class = FlaxPaintByExamplePipeline
@@ -96,7 +102,7 @@ class ExampleLatents(_Diffusion):
         return self.pipeline.latents(params, inputs, seed=self.seed, sampling=self.sampling, mask_edges="soft")
 
 
-class TextLatents(_Diffusion):
+class TextLatents(Diffusion):
     """Stable Diffusion draws what a caption says."""
 
     pipeline_class = FlaxAsymmetricTextToImagePipeline

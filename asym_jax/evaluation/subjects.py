@@ -31,6 +31,14 @@ class Decoder(NamedTuple):
     params: Params
 
 
+class Plain(NamedTuple):
+    """An autoencoder that was loaded already."""
+
+    source: str
+    model: Autoencoder
+    params: Params
+
+
 class Subjects(NamedTuple):
     """The plain autoencoder and the decoders that are compared with its own."""
 
@@ -46,7 +54,7 @@ class Subjects(NamedTuple):
         return {"vae": self.vae_params, "decoders": [decoder.params for decoder in self.decoders]}
 
 
-def load_subjects(runs: Sequence[Path], weights: Sequence[str], vae: str | None) -> Subjects:
+def load_subjects(runs: Sequence[Path], weights: Sequence[str], vae: str | Plain | None) -> Subjects:
     """Loads every decoder, and the autoencoder `vae`, by default the one that the runs started from.
 
     Raises:
@@ -69,10 +77,11 @@ def load_subjects(runs: Sequence[Path], weights: Sequence[str], vae: str | None)
         if not isinstance(model, AsymmetricAutoencoder):
             raise InputError(f"{source} is a plain autoencoder; an asymmetric one is needed to compare with it")
         decoders.append(Decoder(_free_name(name, decoders), str(source), model, params))
-    plain, plain_params = _load("--vae", vae)
-    if not isinstance(plain, SymmetricAutoencoder):
-        raise InputError(f"--vae {vae} is an asymmetric autoencoder; a plain AutoencoderKL is needed, or a VQModel")
-    subjects = Subjects(plain, plain_params, vae, tuple(decoders), (*sizes, decoders[0].model.sample_size)[0])
+    plain = vae if isinstance(vae, Plain) else Plain(vae, *_load("--vae", vae))
+    if not isinstance(plain.model, SymmetricAutoencoder):
+        raise InputError(f"--vae {plain.source} is an asymmetric autoencoder; a plain AutoencoderKL is needed, or a VQModel")
+    size = (*sizes, decoders[0].model.sample_size)[0]
+    subjects = Subjects(plain.model, plain.params, plain.source, tuple(decoders), size)
     require_same_encoder(subjects)
     return subjects
 

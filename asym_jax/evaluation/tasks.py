@@ -39,6 +39,9 @@ METRICS = {
 WITH_MASKS = ("cocoee", "pairs")
 """Sets that bring their own masks."""
 
+DIFFUSION_SIZE = 512
+"""Side of the pictures that Stable Diffusion is given unless another is asked for."""
+
 LINE_SECONDS = 30
 """Between lines about progress, where there is no terminal."""
 
@@ -52,10 +55,8 @@ def run(command: EvalCommand) -> None:
     Raises:
         InputError: weights, pictures, masks or the output folder are not usable.
     """
-    # Where there is a diffusion model, its own autoencoder is the plain one.
-    subjects = load_subjects(command.runs, command.weights, command.vae or command.pipeline)
+    subjects, source = _prepare(command)
     size = _size(command, subjects)
-    source = _open_source(command, subjects, size)
     table = command.table and TABLES[command.table]
     plan = Plan(conditioned=source.masked, ablation=bool(table and table.ablation))
     examples = open_examples(command, size=size, masked=source.masked)
@@ -81,17 +82,19 @@ def run(command: EvalCommand) -> None:
     _say(command, document, judges, book)
 
 
-def _open_source(command: EvalCommand, subjects: Subjects, size: int) -> LatentSource:
-    """Where the latents come from."""
+def _prepare(command: EvalCommand) -> tuple[Subjects, LatentSource]:
+    """What is compared, and where its latents come from."""
     if command.task == "reconstruct":
-        return EncodedLatents(subjects)
+        subjects = load_subjects(command.runs, command.weights, command.vae)
+        return subjects, EncodedLatents(subjects)
     from asym_jax.evaluation.diffusion import open_diffusion  # only now: diffusers takes seconds to import
 
-    return open_diffusion(command, size=size)
+    source = open_diffusion(command, size=command.image_size or DIFFUSION_SIZE)
+    return load_subjects(command.runs, command.weights, command.vae or source.plain), source
 
 
 def _size(command: EvalCommand, subjects: Subjects) -> int:
-    size = command.image_size or (512 if command.pipeline else subjects.trained_size)
+    size = command.image_size or (DIFFUSION_SIZE if command.pipeline else subjects.trained_size)
     channels = (decoder.model.up_block_out_channels for decoder in subjects.decoders)
     stride = 2 ** (max(len(widths) for widths in channels) - 1)
     if size % stride or size < SMALLEST_PICTURE:
