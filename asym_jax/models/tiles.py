@@ -25,12 +25,9 @@ from asym_jax.arrays import Features, Images, Latents, Mask, NewFeatures, Params
 from asym_jax.models.autoencoder import AsymmetricAutoencoder, SymmetricAutoencoder
 from asym_jax.models.blocks import AttentionBlock
 from asym_jax.models.decoder import Decoder
+from asym_jax.models.windows import Place, area, windows
 
 Autoencoder = SymmetricAutoencoder | AsymmetricAutoencoder
-
-HALO = 4
-"""Latents that a window sees beyond what is kept of it. A 3x3 convolution needs one, two of them and the condition encoder less
-than four together."""
 
 SCORES = 2**26
 """Attention scores of one picture that are in memory together."""
@@ -55,52 +52,13 @@ class Unit(NamedTuple):
         return {"entry": 0, "block": 2, "end": 1}[self.kind]
 
 
-class Window(NamedTuple):
-    """Part of one axis, in latents."""
-
-    start: int
-    size: int
-    kept: tuple[int, int]  # of the whole axis: first, and one after the last
-
-    def scaled(self, scale: int) -> slice:
-        """The window, where a latent has become `scale` positions."""
-        return slice(self.start * scale, (self.start + self.size) * scale)
-
-    def kept_inside(self, scale: int = 1) -> slice:
-        """What is kept, counted from the start of the window."""
-        return slice((self.kept[0] - self.start) * scale, (self.kept[1] - self.start) * scale)
-
-
-Place = tuple[Window, Window]
-"""Rows and columns."""
-
-
-def windows(length: int, *, most: int) -> list[Window]:
-    """Covers an axis with as few equal windows of at most `most` latents as see `HALO` on each side of what is kept.
-
-    They never reach beyond the axis, so that zeros are padded where they are for the whole picture.
-
-    Raises:
-        ValueError: `most` leaves nothing between the halos.
-    """
-    if length <= most:
-        return [Window(0, length, (0, length))]
-    if most <= 2 * HALO:
-        raise ValueError(f"windows of {most} latents leave nothing between two halos of {HALO}")
-    count = -(-(length - 2 * HALO) // (most - 2 * HALO))
-    size = -(-(length + 2 * HALO * (count - 1)) // count)
-    starts = [i * (length - size) // (count - 1) for i in range(count)]
-    cuts = [0, *((last + size + start) // 2 for last, start in itertools.pairwise(starts)), length]
-    return [Window(start, size, kept) for start, kept in zip(starts, itertools.pairwise(cuts), strict=True)]
-
-
 def decode_in_tiles(
     model: Autoencoder,
     params: Params,
     latents: Float[Array | np.ndarray, "b h w z"],
     *,
-    image: Float[Array | np.ndarray, "b H W 3"] | None = None,
-    mask: Float[Array | np.ndarray, "b H W 1"] | None = None,
+    image: Float[Array | np.ndarray, "b _ _ 3"] | None = None,
+    mask: Float[Array | np.ndarray, "b _ _ 1"] | None = None,
     window: int = 64,
 ) -> Float[np.ndarray, "b H W 3"]:
     """What `model.apply(..., method="decode")` gives, with a memory on the device that hardly depends on the picture.
@@ -163,7 +121,7 @@ def _sweep(
         for place, part in parts():
             inside = tuple((one.kept[0] - one.start, one.kept[1] - one.start) for one in place)
             moments = _collect(model, unit, params, *part, statistics, inside, place[0].size)
-            found.append((_area(place), jax.device_get(moments)))
+            found.append((area(place), jax.device_get(moments)))
         statistics = (*statistics, pooled(found))
     result: np.ndarray | None = None
     for (rows, columns), part in parts():
@@ -196,11 +154,6 @@ def pooled(parts: list[tuple[int, Moments]]) -> Moments:
     mean = np.sum(share * means, axis=0)
     variance = np.sum(share * (variances + (means - mean[None]) ** 2), axis=0)
     return Moments(np.float32(mean), np.float32(variance))
-
-
-def _area(place: Place) -> int:
-    (top, bottom), (left, right) = (one.kept for one in place)
-    return (bottom - top) * (right - left)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -248,7 +201,7 @@ def _collect(
     image: Images | None,
     mask: Mask | None,
     statistics: tuple[Moments, ...],
-    inside: tuple[tuple[int, int], tuple[int, int]],
+    inside: tuple[tuple[Any, Any], tuple[Any, Any]],
     height: int,
 ) -> Moments:
     """Of what the first normalisation not in `statistics` receives, where the window is kept."""
@@ -259,7 +212,7 @@ def _collect(
     raise AssertionError("every unit has as many normalisations as it says")
 
 
-def _moments(features: Features, groups: int, scale: int, inside: tuple[tuple[int, int], tuple[int, int]]) -> Moments:
+def _moments(features: Features, groups: int, scale: int, inside: tuple[tuple[Any, Any], tuple[Any, Any]]) -> Moments:
     b, h, w, c = features.shape
     rows, columns = (
         (jnp.arange(length) >= scale * first) & (jnp.arange(length) < scale * last)

@@ -14,7 +14,7 @@ from transformers import CLIPConfig, CLIPTextConfig, FlaxCLIPTextModel
 
 from asym_jax.arrays import Params
 from asym_jax.errors import InputError
-from asym_jax.pipelines.safety import SafetyChecker
+from asym_jax.pipelines.safety import SafetyChecker, safety_checker
 from asym_jax.weights.convert import Keys, Tensor, fill, to_torch_axes
 from asym_jax.weights.files.formats import read_tensors
 from asym_jax.weights.files.json_file import read_json
@@ -123,7 +123,7 @@ def read_text_encoder(folder: Path, *, dtype: DTypeLike, param_dtype: DTypeLike)
 
 def read_safety_checker(folder: Path, *, param_dtype: DTypeLike) -> tuple[SafetyChecker, Params]:
     """What looks at the finished pictures. Raises InputError if the weights do not fit its config."""
-    model = SafetyChecker(CLIPConfig.from_dict(read_config(folder)), _do_init=False)
+    model = safety_checker(CLIPConfig.from_dict(read_config(folder)))
     return model, read_params(folder, typed(model.params_shape_tree, param_dtype))
 
 

@@ -9,7 +9,9 @@ from diffusers.pipelines.stable_diffusion.safety_checker_flax import (
     FlaxStableDiffusionSafetyChecker,
     FlaxStableDiffusionSafetyCheckerModule,
 )
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
+from transformers import CLIPConfig
 
 SPECIAL_CARE = 0.01
 """Added to every score of a picture that needs special care."""
@@ -23,6 +25,8 @@ def _cosines(one: Float[Array, "b c"], other: Float[Array, "k c"]) -> Float[Arra
 class SafetyCheckerModule(FlaxStableDiffusionSafetyCheckerModule):
     """Which pictures are too near to one of the concepts."""
 
+    dtype: DTypeLike = jnp.float32
+
     def __call__(self, clip_input: Float[Array, "b S S 3"]) -> Bool[Array, " b"]:
         embedded = self.visual_projection(self.vision_model(clip_input)[1])
         special = _cosines(embedded, self.special_care_embeds) - self.special_care_embeds_weights[None, :]
@@ -35,3 +39,9 @@ class SafetyChecker(FlaxStableDiffusionSafetyChecker):
     """As diffusers' class, around `SafetyCheckerModule`."""
 
     module_class = SafetyCheckerModule
+
+
+def safety_checker(config: CLIPConfig) -> SafetyChecker:
+    """One without parameters, for pictures of the size in `config` (diffusers always takes 224)."""
+    side = config.vision_config.image_size
+    return SafetyChecker(config, input_shape=(1, side, side, 3), _do_init=False)

@@ -15,8 +15,8 @@ from asym_jax.errors import InputError
 from asym_jax.pipelines.inputs import require_size
 from asym_jax.pipelines.quiet import no_farewell
 
-FEWEST_PNDM_STEPS = 4
-"""With fewer, FlaxPNDMScheduler asks for more earlier results than there are."""
+FEWEST_RUNGE_KUTTA_STEPS = 4
+"""FlaxPNDMScheduler begins with so many, unless it is told to skip them."""
 
 
 def call_stock(
@@ -44,10 +44,11 @@ def call_stock(
         InputError: the size or the number of steps is not possible, or there is more than one guidance.
     """
     require_size(*size, pipeline.multiple)
-    if isinstance(pipeline.scheduler, FlaxPNDMScheduler) and steps < FEWEST_PNDM_STEPS:
+    scheduler = pipeline.scheduler
+    if isinstance(scheduler, FlaxPNDMScheduler) and not scheduler.config.skip_prk_steps and steps < FEWEST_RUNGE_KUTTA_STEPS:
         raise InputError(
-            f"diffusers' FlaxPNDMScheduler cannot do {steps} steps; take {FEWEST_PNDM_STEPS} or more, another scheduler, "
-            "or `generate`, whose PLMS can"
+            f"diffusers' FlaxPNDMScheduler with skip_prk_steps=False cannot do {steps} steps; take {FEWEST_RUNGE_KUTTA_STEPS} or "
+            "more, skip_prk_steps=True as Stable Diffusion has it, or `generate`"
         )
     if np.ndim(guidance_scale):
         raise InputError("guidance_scale must be one number for all pictures")

@@ -30,8 +30,8 @@ NameOf = Callable[[Keys], str]
 # Only kernels have four axes (height, width, in, out; PyTorch: out, in, height, width) or two (in, out; PyTorch: out, in).
 TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0)}
 FROM_TORCH = {4: (2, 3, 1, 0), 2: (1, 0)}
-UNTURNED = "embedding"
-"""A leaf that has two axes and is no kernel: one row per entry, here and there."""
+UNTURNED = ("embedding", "concept_embeds", "special_care_embeds")
+"""Leaves that have two axes and are no kernels: one row per entry, here and there."""
 
 LISTED = 8
 """Differences spelled out in a message; the rest is counted."""
@@ -48,12 +48,12 @@ AT_ONCE = 16
 
 def to_torch_axes(keys: Keys, axes: int) -> tuple[int, ...]:
     """The order of our axes in which PyTorch stores the parameter at `keys`."""
-    return tuple(range(axes)) if keys[-1] == UNTURNED else TO_TORCH.get(axes, tuple(range(axes)))
+    return tuple(range(axes)) if keys[-1] in UNTURNED else TO_TORCH.get(axes, tuple(range(axes)))
 
 
 def from_torch_axes(keys: Keys, axes: int) -> tuple[int, ...]:
     """The order of PyTorch's axes in which we store the parameter at `keys`."""
-    return tuple(range(axes)) if keys[-1] == UNTURNED else FROM_TORCH.get(axes, tuple(range(axes)))
+    return tuple(range(axes)) if keys[-1] in UNTURNED else FROM_TORCH.get(axes, tuple(range(axes)))
 
 
 def extract(params: Params, name_of: NameOf) -> dict[str, Tensor]:

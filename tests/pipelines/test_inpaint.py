@@ -104,7 +104,8 @@ def test_latents_depend_on_nothing_but_picture_index_and_seed(loaded, folder):
     turned = latents(jax.tree.map(lambda leaf: leaf[::-1], two))
     np.testing.assert_allclose(together, turned[::-1], atol=1e-5)
     alone = latents(jax.tree.map(lambda leaf: leaf[1:], two))
-    np.testing.assert_allclose(together[1:], alone, atol=1e-5)
+    # Another batch size takes other ways through the convolutions, and random weights make much of the last bits.
+    np.testing.assert_allclose(together[1:], alone, atol=1e-4 * np.abs(together).max())
     assert np.abs(together - latents(two, seed=2)).max() > 0.1
     assert np.abs(together - latents(two._replace(index=np.arange(2)))).max() > 0.1
     plain, plain_params = FlaxAsymmetricInpaintPipeline.from_pretrained(folder)  # with the folder's own decoder
@@ -125,52 +126,49 @@ def test_one_device_and_eight_give_the_same(loaded):
         results.append((latents, pipeline.decode(weights, latents, image=rows.image, mask=rows.mask)))
     assert len(results[1][1].sharding.device_set) == 8
     for one, eight in zip(*results, strict=True):
-        np.testing.assert_allclose(one, eight, atol=2e-5)
+        np.testing.assert_allclose(one, eight, atol=1e-4 * np.abs(one).max())
+    last = jax.tree.map(lambda leaf: leaf[-1:], inputs)  # as many pictures as each of the eight devices has: to the same bits
+    np.testing.assert_array_equal(results[1][0][-1:], pipeline.latents(params, last, sampling=PLMS))
 
 
-def test_called_as_in_diffusers_on_one_device_and_by_pmap(loaded, folder):
+def stock_arguments(inputs, params) -> tuple:
+    image, mask = (np.asarray(array).transpose(0, 3, 1, 2) for array in (inputs.image, inputs.mask))
+    return inputs.prompt_ids, mask, image * (1 - mask), params, jax.random.PRNGKey(0)
+
+
+def start_noise(count: int) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(count, 4, *LATENT[:2])).astype(np.float32)
+
+
+def test_called_as_in_diffusers_with_several_pictures(loaded, monkeypatch):
     pipeline, params = loaded
     inputs = batch(pipeline, 2)
-    image, mask = (np.asarray(array).transpose(0, 3, 1, 2) for array in (inputs.image, inputs.mask))
-    ids = inputs.prompt_ids
-    masked = image * (1 - mask)
-    start = np.random.default_rng(1).normal(size=(2, 4, *LATENT[:2])).astype(np.float32)
-    key = jax.random.PRNGKey(0)
-    for size in (1, 2):
-        arrays = (ids[:size], mask[:size], masked[:size], params, key)
-        single = pipeline(*arrays, 4, latents=start[:size], guidance_scale=3.0).images
-        assert single.shape == (size, HEIGHT, WIDTH, 3)
-    latents = latents_of(pipeline, arrays, start)
-    model, weights = load_pretrained(folder / "asymmetric")
-    alone = model.apply({"params": weights}, latents, image=inputs.image, mask=inputs.mask, method="decode")
-    kept = np.broadcast_to(inputs.mask, single.shape) == 0
-    np.testing.assert_allclose(single[kept], np.clip(alone / 2 + 0.5, 0, 1)[kept], atol=1e-6)
-    devices = jax.device_count()
-    copies = [np.stack([array[:1]] * devices) for array in (ids, mask, masked)]
-    many = pipeline(
-        *copies,
-        jax.tree.map(lambda leaf: np.stack([leaf] * devices), params),
-        np.stack([key] * devices),
-        4,
-        latents=np.stack([start[:1]] * devices),
-        guidance_scale=3.0,
-        jit=True,
-    ).images
-    np.testing.assert_allclose(many[-1], single[:1], atol=1e-5)
-
-
-def latents_of(pipeline, arrays, start):
-    """What diffusers' loop ends with."""
     seen = []
-    vae = pipeline.vae
-    apply = type(vae).decode
-    try:
-        type(vae).decode = lambda self, z, *a, **k: seen.append(z) or apply(self, z, *a, **k)
-        with jax.disable_jit(False):
-            pipeline(*arrays, 4, latents=start, guidance_scale=3.0)
-    finally:
-        type(vae).decode = apply
-    return np.asarray(seen[-1]).transpose(0, 2, 3, 1)
+    real = type(pipeline.vae).decode
+
+    def decode(self, latents, *given, **conditions):
+        seen.append(latents)
+        return real(self, latents, *given, **conditions)
+
+    monkeypatch.setattr(type(pipeline.vae), "decode", decode)
+    images = pipeline(*stock_arguments(inputs, params), 2, latents=start_noise(2), guidance_scale=3.0).images
+    latents = jnp.asarray(seen[-1]).transpose(0, 2, 3, 1)
+    alone = pipeline.decode(params, latents, image=inputs.image, mask=inputs.mask)
+    np.testing.assert_allclose(images, np.clip(alone / 2 + 0.5, 0, 1), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_called_as_in_diffusers_by_pmap(loaded):
+    pipeline, params = loaded
+    inputs = batch(pipeline, 1)
+    devices = jax.device_count()
+    *arrays, _, key = stock_arguments(inputs, params)
+    single = pipeline(*arrays, params, key, 2, latents=start_noise(1), guidance_scale=3.0).images
+    many = jax.tree.map(lambda leaf: np.stack([leaf] * devices), (*arrays, params, key))
+    latents = np.stack([start_noise(1)] * devices)
+    images = pipeline(*many, 2, latents=latents, guidance_scale=3.0, jit=True).images
+    assert images.shape == (devices, 1, HEIGHT, WIDTH, 3)
+    np.testing.assert_allclose(images, np.stack([single] * devices), atol=1e-5)
 
 
 def test_a_pipeline_of_diffusers_takes_another_decoder(loaded, folder):
@@ -205,13 +203,12 @@ def test_round_trip(loaded, folder, tmp_path):
     again, weights = FlaxAsymmetricInpaintPipeline.from_pretrained(tmp_path / "saved")
     jax.tree.map(np.testing.assert_array_equal, params, weights)
     inputs = batch(pipeline, 1)
-    np.testing.assert_array_equal(again.prepare(PROMPTS[:1], inputs.image, inputs.mask).prompt_ids, inputs.prompt_ids)
+    np.testing.assert_array_equal(again.prepare(PROMPTS[:1], list(inputs.image), list(inputs.mask)).prompt_ids, inputs.prompt_ids)
     assert again.vae.model == pipeline.vae.model
-    for part in ("unet", "scheduler", "text_encoder"):
-        one, other = (
-            vars(getattr(p, part).config) if part == "text_encoder" else dict(getattr(p, part).config) for p in (pipeline, again)
-        )
-        assert one == other
+    for part in ("unet", "scheduler"):
+        one, other = (getattr(p, part).config for p in (pipeline, again))
+        assert {k: v for k, v in one.items() if k[0] != "_"} == {k: v for k, v in other.items() if k[0] != "_"}
+    assert again.text_encoder.config.to_dict() == pipeline.text_encoder.config.to_dict()
 
 
 def test_what_cannot_be_is_refused(loaded, tmp_path):
