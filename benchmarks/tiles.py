@@ -2,7 +2,7 @@
 
 python -m benchmarks.tiles analyse 2048            # what XLA says of the whole decode; nothing is computed
 python -m benchmarks.tiles whole 512 OUT.npy       # computes it whole
-python -m benchmarks.tiles tiled 512 OUT.npy       # the same in tiles
+python -m benchmarks.tiles tiled 512 OUT.npy 32    # the same in tiles, here with windows of 32 latents (64 if not given)
 python -m benchmarks.tiles compare ONE.npy OTHER.npy
 """
 
@@ -59,13 +59,13 @@ def analyse(side: int) -> dict:
     }
 
 
-def measure(kind: str, side: int, out: str) -> dict:
+def measure(kind: str, side: int, out: str, window: int = 64) -> dict:
     params = jax.device_put(random_params())
     latents, image, mask = inputs(side)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     start = time.perf_counter()
     if kind == "tiled":
-        pictures = decode_in_tiles(BASE, params, latents, image=image, mask=mask)
+        pictures = decode_in_tiles(BASE, params, latents, image=image, mask=mask, window=window)
     else:
         pictures = np.asarray(jax.jit(whole)(params, latents, image, mask))
     seconds = time.perf_counter() - start
@@ -93,5 +93,5 @@ if __name__ == "__main__":
     elif kind == "analyse":
         result = analyse(int(rest[0]))
     else:
-        result = measure(kind, int(rest[0]), rest[1])
+        result = measure(kind, int(rest[0]), rest[1], *map(int, rest[2:]))
     print(json.dumps(result | {"jax": jax.__version__, "device": str(jax.devices()[0])}), flush=True)
