@@ -27,7 +27,8 @@ def test_too_small_windows_are_refused():
         windows(40, most=2 * HALO)
 
 
-@pytest.mark.parametrize("conditional", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("conditional", [False, True])
 def test_same_picture_as_at_once(conditional, monkeypatch):
     """With statistics that differ much from window to window, and attention for a part of the positions at a time."""
     monkeypatch.setattr(tiles, "SCORES", 2**12)

@@ -25,6 +25,7 @@ def lenient():
         yield
 
 
+@pytest.mark.slow
 def test_pictures_are_those_of_pytorch(tmp_path):
     folder = tiny.save(tmp_path, in_channels=4, kind="plms")
     pipeline, params = FlaxAsymmetricTextToImagePipeline.from_pretrained(folder, folder / "asymmetric")

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL
 from asym_jax.pipelines.vae import FlaxConditionedAutoencoderKL
@@ -10,6 +11,7 @@ from asym_jax.pipelines.vae import FlaxConditionedAutoencoderKL
 MODEL = AsymmetricAutoencoderKL((4, 8), 1, (8, 8), 1, norm_num_groups=4)
 
 
+@pytest.mark.slow
 def test_same_parameters_and_channels_first_whatever_the_width():
     adapter = FlaxConditionedAutoencoderKL.of(MODEL)
     params = adapter.init_weights(jax.random.key(0))

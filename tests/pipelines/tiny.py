@@ -4,6 +4,7 @@ import functools
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -170,3 +171,13 @@ class Queue:
         drawn = channels_first(self.arrays.pop(0))
         assert drawn.shape == tuple(shape)
         return drawn
+
+
+def assert_same_parameters(ours: dict, theirs: dict) -> None:
+    """To the bit, but for the scheduler's products, which are computed at each start."""
+    assert ours.keys() == theirs.keys()
+    for part in ours:
+        compare = np.testing.assert_array_equal
+        if part == "scheduler":
+            compare = functools.partial(np.testing.assert_allclose, rtol=1e-6)
+        jax.tree.map(compare, ours[part], theirs[part])
