@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from asym_jax.arrays import Params
 from asym_jax.models.clip_vision import ClipVision
-from asym_jax.weights import clip, inception, networks
+from asym_jax.weights import clip, inception, networks, required
 from asym_jax.weights.fetching.published import PublishedFile
 
 NEEDED_BY = {
@@ -45,7 +45,7 @@ class Judges(NamedTuple):
         clip: the tower of "clip"; None without it.
         skipped: by metric, why it is not measured.
         missing: the files that it would take.
-        networks: by network, the names of its files, their SHA-256, and whether that was checked.
+        networks: by network, the names of its files, their SHA-256, and whether these are the published ones.
         notes: what a reader of the results must know of them.
     """
 
@@ -74,9 +74,10 @@ def load_judges(metrics: Collection[str]) -> Judges:
         found = _LOADERS[name]()
         if name == "clip":
             judges = judges._replace(clip=found.model)
-        judges.params[name] = found.params if hasattr(found, "params") else (found[0], found.heads)
+        pair = isinstance(found, networks.LpipsWeights | networks.AlexLpipsWeights)
+        judges.params[name] = found[:2] if pair else found.params  # of LPIPS: the trunk and its heads
         judges.networks[name] = {
-            "files": {file.name: file.sha256 if found.verified else "unverified" for file in FILES[name]},
+            "files": {file.name: file.sha256 if found.verified else required.sha256(file) for file in FILES[name]},
             "verified": found.verified,
         }
         unverified += [] if found.verified else [name]
