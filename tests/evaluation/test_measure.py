@@ -111,7 +111,7 @@ def test_without_originals_only_the_networks_speak(book, stand_ins):
     assert set(measured(book, ["vanilla"], networks("inception"), measures=unpaired)["vanilla"]) == {"pool3"}
 
 
-def test_the_clip_score_sees_the_box_and_the_example(book, tmp_path, monkeypatch):
+def test_the_clip_score_sees_the_box_and_the_example(book, stand_ins, tmp_path, monkeypatch):
     """Of result and example only the mean colour, so that the cosine can be computed by hand."""
     book = Workbook(shutil.copytree(book.folder, tmp_path / "copy"), {})
 
@@ -125,9 +125,11 @@ def test_the_clip_score_sees_the_box_and_the_example(book, tmp_path, monkeypatch
         mask[2:11, 4:13] = 1
         boxed.append(example._replace(reference=pictures[example.index]))
         book.save("mask", example.name, (mask[..., 0] * 255).astype(np.uint8))
-    judges = networks("clip")._replace(clip=Tower())
+    judges = networks("clip", "inception")._replace(clip=Tower())
     unpaired = Measures(paired=False, metrics=("clip_score",), mode="tf")
-    found = measure(["ours"], unpaired, judges, boxed, book, rows=2, advance=lambda n: None)["ours"]["clip_score"]
+    both = measure(["original", "ours"], unpaired, judges, boxed, book, rows=2, advance=lambda n: None)
+    assert set(both["original"]) == {"pool3"}
+    found = both["ours"]["clip_score"]
     mean, deviation = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
     for example in boxed:
         region = book.read("ours", example.name)[2:10, 4:12].mean(axis=(0, 1)) / 255  # 8 pixels a side: nothing is resized
