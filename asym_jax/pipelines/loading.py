@@ -10,6 +10,7 @@ from asym_jax.arrays import Params
 from asym_jax.errors import InputError
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
 from asym_jax.pipelines.components import read_safety_checker, read_scheduler, read_text_encoder, read_unet
+from asym_jax.pipelines.quiet import REMINDER, no_farewell
 from asym_jax.pipelines.safety import SafetyChecker, safety_checker
 from asym_jax.pipelines.vae import Autoencoder, FlaxConditionedAutoencoderKL
 from asym_jax.weights import load_pretrained
@@ -79,7 +80,8 @@ def adopted(
     checker = modules["safety_checker"]
     if checker is not None and not isinstance(checker, SafetyChecker):
         modules["safety_checker"] = safety_checker(checker.config)
-    return cls(**modules, dtype=dtype), params
+    with no_farewell(*[REMINDER] * (safety == "drop")):
+        return cls(**modules, dtype=dtype), params
 
 
 def with_decoder(

@@ -12,18 +12,22 @@ FAREWELLS = ("Flax classes are deprecated", "TensorFlow and JAX classes are depr
 no Flax classes, which is why these are pinned."""
 
 
-def _is_something_else(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(FAREWELLS)
+REMINDER = "You have disabled the safety checker"
+"""The same, where a user asked for that."""
 
 
 @contextlib.contextmanager
-def no_farewell() -> Iterator[None]:
-    """Within the block nothing logs `FAREWELLS`; all other messages, and everything afterwards, are as they were."""
+def no_farewell(*more: str) -> Iterator[None]:
+    """Within the block nothing logs `FAREWELLS`, nor what begins with `more`; everything else, and afterwards, is as it was."""
+
+    def is_something_else(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith((*FAREWELLS, *more))
+
     handlers = [handler for library in (diffusers, transformers) for handler in logging.getLogger(library.__name__).handlers]
     for handler in handlers:
-        handler.addFilter(_is_something_else)
+        handler.addFilter(is_something_else)
     try:
         yield
     finally:
         for handler in handlers:
-            handler.removeFilter(_is_something_else)
+            handler.removeFilter(is_something_else)
