@@ -125,7 +125,7 @@ def _settings(
         "images": str(command.images),
         "examples": repr(examples),
         "image_size": examples.size,
-        "latents": source.described,
+        "latents": {"from": source.described, "sha256": fingerprint(source.params)},
         "quantise": command.quantise,
         "rows_per_device": command.rows_per_device,
     }

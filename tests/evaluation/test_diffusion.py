@@ -60,7 +60,8 @@ def test_inpainting(here):
     arguments = ["--task", "inpaint", "--weights", "sd/asymmetric", "--pipeline", "sd", "--images", "images", "--masks", "thin_256"]
     document = run(*arguments, "--steps", "2", "--prompt", "a b c", "--guidance", "3", "--eta", "0.5")
     assert [row["decoder"] for row in document["rows"]] == ["vanilla", "copy-and-paste", "asymmetric"]
-    assert "eta=0.5" in document["settings"]["latents"] and "'a b c'" in document["settings"]["latents"]
+    latents = document["settings"]["latents"]
+    assert "eta=0.5" in latents["from"] and "'a b c'" in latents["from"] and len(latents["sha256"]) == 64
     masks = np.stack([column("mask")[str(i)] for i in range(PICTURES)])
     assert 0 < masks.mean() < 255
 
