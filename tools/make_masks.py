@@ -1,6 +1,6 @@
 """Draws the masks of an evaluation set, once, as PNG files (white = hole), the way LaMa makes its own.
 
-    python -m tools.make_masks OUT --images DIR|LIST.txt [--recipe thick_512] [--size PIXELS] [--seed N]
+    python -m tools.make_masks OUT --images DIR|LIST.txt|SET:DIR [--recipe thick_512] [--size PIXELS] [--seed N]
     python -m tools.make_masks OUT --count N ...
 
 One mask for each picture, under the picture's name; with --count they are called 000000.png, 000001.png, ...
@@ -19,8 +19,8 @@ from pathlib import Path
 from rich.progress import Progress
 
 from asym_jax.commands import report_errors
+from asym_jax.data.evaluation_sets.named import open_evaluation_set
 from asym_jax.data.mask_sets import MASK_RECIPES, MaskPlan, plan_masks, read_manifest, write_masks
-from asym_jax.data.pictures import list_pictures
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, metavar="OUT")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--images", type=Path, metavar="DIR|LIST.txt", help="pictures that need masks; only their names matter")
+    which.add_argument("--images", metavar="DIR|LIST.txt|SET:DIR", help="pictures that need masks, as in eval.py")
     which.add_argument("--count", type=_positive, metavar="N", help="this many masks, by number")
     parser.add_argument("--recipe", default="thick_512", choices=MASK_RECIPES, metavar="NAME", help=", ".join(MASK_RECIPES))
     parser.add_argument("--size", type=_positive, metavar="PIXELS", help="side of the masks (default: the recipe's)")
@@ -39,18 +39,15 @@ def main(arguments: Sequence[str]) -> int:
     given = vars(parser.parse_args(arguments))
     out, images, count = (given.pop(name) for name in ("out", "images", "count"))
     with report_errors("the same command goes on where it was"):
-        names = mask_names(images) if images else [f"{i:06}" for i in range(count)]
+        names = mask_names(images, given["seed"]) if images else [f"{i:06}" for i in range(count)]
         make(out, names, plan_masks(names, **given))
     return 0
 
 
-def mask_names(images: Path) -> list[str]:
-    """Names of the pictures without their extensions, relative to their folder."""
-    paths = list_pictures(images.absolute())
-    root = images.absolute() if images.is_dir() else images.absolute().parent
-    # Pictures of a list may lie elsewhere; then only their file name tells.
-    relative = [path.relative_to(root) if path.is_relative_to(root) else Path(path.name) for path in paths]
-    return [str(path.with_suffix("")) for path in relative]
+def mask_names(images: str, seed: int) -> list[str]:
+    """Names of the pictures as an evaluation knows them; `seed` is that of `imagenet:DIR#3`."""
+    examples = open_evaluation_set(images, size=512, seed=seed)  # the size of pictures that nobody looks at
+    return [examples.name(i) for i in range(len(examples))]
 
 
 def make(out: Path, names: Sequence[str], plan: MaskPlan) -> None:

@@ -12,6 +12,7 @@ from asym_jax.data.evaluation_sets.examples import EvaluationExample
 from asym_jax.errors import InputError
 from asym_jax.evaluation.command import EvalCommand
 from asym_jax.evaluation.subjects import Plain
+from asym_jax.metrics.clip_score import box_of
 from asym_jax.pipelines import FlaxAsymmetricInpaintPipeline, FlaxAsymmetricTextToImagePipeline, FlaxPaintByExamplePipeline
 from asym_jax.pipelines.inpaint import InpaintInputs
 from asym_jax.pipelines.inputs import as_examples, require_size, token_ids
@@ -31,6 +32,8 @@ def open_diffusion(command: EvalCommand, *, size: int) -> "Diffusion":
     """
     kind, defaults = _KINDS[command.task]
     given = {"steps": command.steps, "guidance": command.guidance, "eta": command.eta, "sampler": command.scheduler}
+    if command.scheduler == "plms":
+        defaults = defaults._replace(eta=0.0)  # the noise on the way is DDIM's
     sampling = defaults._replace(**{name: value for name, value in given.items() if value is not None})
     return kind(command, sampling, size)
 
@@ -94,6 +97,8 @@ class ExampleLatents(Diffusion):
     def inputs(self, example: EvaluationExample) -> Mapping[str, Any]:
         if example.reference is None:
             raise InputError(f"{example.name} has no reference picture: --task paint-by-example is for --images cocoee:DIR")
+        if example.mask is not None:
+            _require_box(example)
         side = self.pipeline.image_encoder.config.image_size
         return {"examples": as_examples([Image.fromarray(example.reference)], side=side)[0]}
 
@@ -117,6 +122,14 @@ class TextLatents(Diffusion):
     def latents(self, params: Params, images: Images, batch: Mapping[str, Array]) -> Latents:
         inputs = TextInputs(batch["prompt_ids"], batch["negative_ids"], batch["index"])
         return self.pipeline.latents(params, inputs, height=self.size, width=self.size, seed=self.seed, sampling=self.sampling)
+
+
+def _require_box(example: EvaluationExample) -> None:
+    """Raises InputError for a hole that the CLIP score cannot cut out, before hours of diffusion and not after them."""
+    try:
+        box_of(example.mask[..., 0] >= 0.5)
+    except ValueError as error:
+        raise InputError(f"the mask of {example.name}: {error}") from error
 
 
 _KINDS = {

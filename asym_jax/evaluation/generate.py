@@ -13,8 +13,8 @@ from jaxtyping import Array
 from asym_jax.arrays import Images, Latents, Params, Pixels
 from asym_jax.data.evaluation_sets.examples import EvaluationExample, EvaluationSet
 from asym_jax.evaluation.spread import Spread
-from asym_jax.evaluation.subjects import Subjects
-from asym_jax.evaluation.versions import Plan, row_names, versions
+from asym_jax.evaluation.subjects import PASTED, Subjects
+from asym_jax.evaluation.versions import Plan, pasted, row_names, versions
 from asym_jax.evaluation.workbook import MASK, MASKED, ORIGINAL, Workbook
 from asym_jax.metrics.columns import Columns, decoded_columns, settled
 from asym_jax.metrics.quantise import Quantisation, quantise
@@ -77,10 +77,12 @@ def generate(
         images = batch["pixels"].astype(jnp.float32) / 127.5 - 1
         latents = source.latents(params["source"], images, batch)
         made = versions(subjects, plan, params["subjects"], latents, images, batch["mask"])
-        return _Made(
-            pixels=tuple(quantise(picture, how) for picture in made),
-            columns=tuple(decoded_columns(batch["pixels"], picture, batch["mask"]) for picture in made),
-        )
+        pixels = [quantise(picture, how) for picture in made]
+        columns = [decoded_columns(batch["pixels"], picture, batch["mask"]) for picture in made]
+        if plan.conditioned:
+            pixels.insert(1, pasted(pixels[0], batch["pixels"], batch["mask"]))
+            columns.insert(1, {name: values * (not name.endswith("/sums")) for name, values in columns[0].items()})  # no errors
+        return _Made(tuple(pixels), tuple(columns))
 
     missing = [index for index in range(len(examples)) if not book.done(index)]
     spread = Spread(make, {"subjects": subjects.params, "source": source.params}, rows=rows)
@@ -128,16 +130,14 @@ def _write(pool: ThreadPoolExecutor, book: Workbook, names: Sequence[str], loade
         if entry is None or book.done(int(entry.arrays["index"])):
             continue
         name, pixels, mask = entry.name, entry.arrays["pixels"], entry.arrays["mask"]
-        pictures = {
-            ORIGINAL: pixels,
-            MASK: np.round(mask[..., 0] * 255).astype(np.uint8),
-            MASKED: masked_pixels(pixels[None], mask[None])[0],
-            **{row: made.pixels[k][i] for k, row in enumerate(names)},
-        }
+        hole = np.round(mask[..., 0] * 255).astype(np.uint8)
+        pictures = {ORIGINAL: pixels, **{row: made.pixels[k][i] for k, row in enumerate(names)}}
+        if PASTED in names:  # else nothing is to be kept, and there is no mask
+            pictures |= {MASK: hole, MASKED: masked_pixels(pixels[None], mask[None])[0]}
         tasks += [pool.submit(book.save, column, name, picture) for column, picture in pictures.items()]
         records[int(entry.arrays["index"])] = {
             "name": name,
-            "sha256": hashlib.sha256(pixels.tobytes() + pictures[MASK].tobytes()).hexdigest(),
+            "sha256": hashlib.sha256(pixels.tobytes() + hole.tobytes()).hexdigest(),
             "pixels": pixels.shape[0] * pixels.shape[1],
             "decoded": {row: {column: values[i].item() for column, values in columns[row].items()} for row in names},
         }

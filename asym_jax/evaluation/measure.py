@@ -26,6 +26,9 @@ from asym_jax.metrics.gathered import ByIndex
 from asym_jax.metrics.inception_inputs import Mode
 from asym_jax.metrics.lpips import picture_lpips
 
+SCORE_MODE = "tf"
+"""The only one of the FID's modes in which the Inception Score is defined."""
+
 SAVE_SECONDS = 60
 """Time after which what was measured goes to disk."""
 
@@ -121,7 +124,7 @@ class _Program:
         if "inception" in params:
             taps = look(params["inception"], version, self._measures.mode)
             found["pool3"] = taps.pool3
-            if "inception_score" in self._measures.metrics:
+            if "inception_score" in self._measures.metrics and self._measures.mode == SCORE_MODE:
                 found["logits"] = taps.logits
         if "clip" in params:
             see = self._judges.clip
@@ -137,7 +140,7 @@ def _begun(path: Path, count: int, stamp: str) -> ByIndex:
         return ByIndex(count)
     try:
         return ByIndex.load(path, count=count, stamp=stamp)
-    except InputError:  # with other weights, or before a limit was raised: pictures are there, so measuring again is cheap
+    except InputError:  # with other weights: the pictures are there, so measuring again is cheap
         return ByIndex(count)
 
 

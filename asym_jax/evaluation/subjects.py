@@ -11,6 +11,7 @@ import numpy as np
 
 from asym_jax.arrays import Params
 from asym_jax.errors import InputError
+from asym_jax.evaluation.workbook import file_name
 from asym_jax.models.autoencoder import AsymmetricAutoencoder, SymmetricAutoencoder
 from asym_jax.weights import load_pretrained
 from asym_jax.weights.architecture import Autoencoder
@@ -76,7 +77,7 @@ def load_subjects(runs: Sequence[Path], weights: Sequence[str], vae: str | Plain
         model, params = _load(option, source)
         if not isinstance(model, AsymmetricAutoencoder):
             raise InputError(f"{source} is a plain autoencoder; an asymmetric one is needed to compare with it")
-        decoders.append(Decoder(_free_name(name, decoders), str(source), model, params))
+        decoders.append(Decoder(free_name(name, decoders), str(source), model, params))
     plain = vae if isinstance(vae, Plain) else Plain(vae, *_load("--vae", vae))
     if not isinstance(plain.model, SymmetricAutoencoder):
         raise InputError(f"--vae {plain.source} is an asymmetric autoencoder; a plain AutoencoderKL is needed, or a VQModel")
@@ -104,14 +105,17 @@ def fingerprint(params: Params) -> str:
     return total.hexdigest()
 
 
-def _free_name(name: str, taken: Sequence[Decoder]) -> str:
-    """`name`, or a variation of it that is not a column of the report nor another decoder's."""
-    if name in RESERVED:
+def free_name(name: str, taken: Sequence[Decoder]) -> str:
+    """`name`, or a variation of it whose folder is not that of another column, even where case does not matter."""
+    used = {file_name(column).casefold() for column in RESERVED}
+    if file_name(name).casefold() in used:
         name = f"{name} (asymmetric)"
-    names, number = {decoder.name for decoder in taken}, 2
-    while name in names:
-        name, number = f"{name.removesuffix(f' ({number - 1})')} ({number})", number + 1
-    return name
+    for decoder in taken:
+        used |= {file_name(decoder.name + end).casefold() for end in ("", WITHOUT)}
+    chosen, number = name, 2
+    while not used.isdisjoint(file_name(chosen + end).casefold() for end in ("", WITHOUT)):
+        chosen, number = f"{name} ({number})", number + 1
+    return chosen
 
 
 def _load(option: str, source: str | Path) -> tuple[Autoencoder, Params]:

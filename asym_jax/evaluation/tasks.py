@@ -13,13 +13,13 @@ from asym_jax.config import SMALLEST_PICTURE
 from asym_jax.data.evaluation_sets.chosen import Chosen
 from asym_jax.data.evaluation_sets.examples import EvaluationSet
 from asym_jax.data.evaluation_sets.named import open_evaluation_set
-from asym_jax.errors import InputError
+from asym_jax.errors import CannotSave, InputError
 from asym_jax.evaluation import results
 from asym_jax.evaluation.command import EvalCommand, set_of
 from asym_jax.evaluation.encoded import EncodedLatents
 from asym_jax.evaluation.generate import LatentSource, generate
 from asym_jax.evaluation.judges import Judges, load_judges
-from asym_jax.evaluation.measure import Measures, measure
+from asym_jax.evaluation.measure import SCORE_MODE, Measures, measure
 from asym_jax.evaluation.report import ReportPicture, write_report
 from asym_jax.evaluation.subjects import Subjects, fingerprint, load_subjects
 from asym_jax.evaluation.tables import TABLES, aligned, markdown
@@ -27,6 +27,7 @@ from asym_jax.evaluation.versions import Plan, row_names
 from asym_jax.evaluation.workbook import MASK, MASKED, ORIGINAL, Workbook, write_text
 from asym_jax.metrics.columns import Columns
 from asym_jax.weights.fetching.published import fetch_line
+from asym_jax.weights.kinship import differing_half
 
 METRICS = {
     "reconstruct": ("lpips", "lpips_alex", "fid"),
@@ -54,6 +55,7 @@ def run(command: EvalCommand) -> None:
 
     Raises:
         InputError: weights, pictures, masks or the output folder are not usable.
+        CannotSave: the output folder cannot be written any more.
     """
     subjects, source = _prepare(command)
     size = _size(command, subjects)
@@ -63,23 +65,36 @@ def run(command: EvalCommand) -> None:
     mode = command.fid or ("tf" if command.task == "text-to-image" else "legacy_pytorch")
     measures = Measures(source.masked, METRICS[command.task], mode)
     judges = load_judges(measures.metrics)
+    if "inception_score" in measures.metrics and mode != SCORE_MODE:
+        judges.skipped["inception_score"] = f"it is defined for pictures resized as --fid {SCORE_MODE} does it, not {mode}"
     settings = _settings(command, subjects, source, examples, plan)
     source.inputs(examples[0])  # what is wrong with all of them is said before a folder is made
-    book = Workbook(command.out, settings, fresh=command.fresh)
-
     names = row_names(subjects, plan)
     devices = f"{jax.device_count()} {jax.devices()[0].platform} device(s)"
     print(f"{len(examples)} examples of {examples.size} pixels; {', '.join(names)}; {devices}")
-    if book.notes:
-        print(f"going on after {len(book.notes)} examples; --fresh starts over")
-    with _progress("decoding", len(examples), len(book.notes)) as advance:
-        generate(subjects, source, plan, examples, book, rows=command.rows_per_device, how=command.quantise, advance=advance)
-    columns = ([ORIGINAL] if "inception" in judges.params else []) + names
-    with _progress("measuring", len(columns) * len(examples), 0) as advance:
-        measured = measure(columns, measures, judges, examples, book, rows=command.rows_per_device, advance=advance)
-    document = _document(command, settings, examples, names, measured, measures, judges, book)
-    write_report(book.folder, document, _pictures(names, measured, book), sheet_rows=command.sheet_rows)
-    _say(command, document, judges, book)
+    with Workbook(command.out, settings, fresh=command.fresh) as book, _can_save(book):
+        if book.notes:
+            print(f"going on after {len(book.notes)} examples; --fresh starts over")
+        with _progress("decoding", len(examples), len(book.notes)) as advance:
+            generate(subjects, source, plan, examples, book, rows=command.rows_per_device, how=command.quantise, advance=advance)
+        columns = ([ORIGINAL] if "inception" in judges.params else []) + names
+        with _progress("measuring", len(columns) * len(examples), 0) as advance:
+            measured = measure(columns, measures, judges, examples, book, rows=command.rows_per_device, advance=advance)
+        document = _document(command, settings, examples, names, measured, measures, judges, book)
+        write_report(book.folder, document, _pictures(names, measured, book), sheet_rows=command.sheet_rows)
+        _say(command, document, judges, book)
+
+
+@contextlib.contextmanager
+def _can_save(book: Workbook) -> Iterator[None]:
+    """A disk that is full, or gone, ends the evaluation with one message."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or book.folder
+        raise CannotSave(
+            f"{where} cannot be written: {error.strerror or error}. {len(book.notes)} examples are done; the same command goes on"
+        ) from error
 
 
 def _prepare(command: EvalCommand) -> tuple[Subjects, LatentSource]:
@@ -90,7 +105,11 @@ def _prepare(command: EvalCommand) -> tuple[Subjects, LatentSource]:
     from asym_jax.evaluation.diffusion import open_diffusion  # only now: diffusers takes seconds to import
 
     source = open_diffusion(command, size=command.image_size or DIFFUSION_SIZE)
-    return load_subjects(command.runs, command.weights, command.vae or source.plain), source
+    subjects = load_subjects(command.runs, command.weights, command.vae or source.plain)
+    part = differing_half(source.plain.params, subjects.vae_params)
+    if part:
+        raise InputError(f"--vae {command.vae} is not the autoencoder of --pipeline {command.pipeline}: their {part}s differ")
+    return subjects, source
 
 
 def _size(command: EvalCommand, subjects: Subjects) -> int:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from asym_jax.arrays import Images, Latents, Mask, Params
+from asym_jax.arrays import Images, Latents, Mask, Params, Pixels
 from asym_jax.evaluation.subjects import PASTED, VANILLA, WITHOUT, Subjects
 
 
@@ -21,7 +21,7 @@ class Plan(NamedTuple):
 
 
 def row_names(subjects: Subjects, plan: Plan) -> list[str]:
-    """The rows of `versions`, in its order."""
+    """All rows: those of `versions`, and the one that `pasted` makes after the first."""
     names = [VANILLA, PASTED] if plan.conditioned else [VANILLA]
     for decoder in subjects.decoders:
         names.append(decoder.name)
@@ -31,14 +31,12 @@ def row_names(subjects: Subjects, plan: Plan) -> list[str]:
 
 
 def versions(subjects: Subjects, plan: Plan, params: Params, latents: Latents, image: Images, mask: Mask) -> tuple[Images, ...]:
-    """What each row makes of the same unscaled latents, in float32 and not yet clipped.
+    """What each decoder makes of the same unscaled latents, in float32 and not yet clipped; the plain one first.
 
-    "copy-and-paste" is the plain decoder's picture with the pixels that are to be kept put back. It wins every
-    comparison of kept pixels by definition and shows a seam; that is why the seam is measured too.
     `params` are those of `Subjects.params`; the models of `subjects` say how to use them.
     """
     plain = subjects.vae.apply({"params": params["vae"]}, latents, method="decode").astype(jnp.float32)
-    made = [plain, mask * plain + (1 - mask) * image] if plan.conditioned else [plain]
+    made = [plain]
     for decoder, weights in zip(subjects.decoders, params["decoders"], strict=True):
 
         def decode(**condition: Images | Mask) -> Images:
@@ -49,3 +47,11 @@ def versions(subjects: Subjects, plan: Plan, params: Params, latents: Latents, i
         if plan.ablation:
             made.append(decode())
     return tuple(made)
+
+
+def pasted(plain: Pixels, pixels: Pixels, mask: Mask) -> Pixels:
+    """The row "copy-and-paste": the plain decoder's picture with the original's pixels outside the hole.
+
+    It wins every comparison of kept pixels by definition, and shows a seam; that is why the seam is measured too.
+    """
+    return jnp.where(mask >= 0.5, plain, pixels)

@@ -1,8 +1,12 @@
 """The folder of an evaluation while it grows: pictures, and a journal of those that are done."""
 
+import errno
+import fcntl
 import json
+import os
 import re
 import shutil
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +20,12 @@ from asym_jax.errors import InputError
 SETTINGS, JOURNAL = "settings.json", "journal.jsonl"
 PICTURES, SCORES = "pictures", "scores"
 ORIGINAL, MASKED, MASK = "original", "masked", "mask"
-OURS = (JOURNAL, PICTURES, SCORES, "results.json", "report.html", "report_files", *(f"table_{n}.md" for n in range(1, 7)))
-"""All that an evaluation may write into its folder beside its settings; without its journal the rest counts for nothing."""
+OURS = (SCORES, JOURNAL, PICTURES, "results.json", "report.html", "report_files", *(f"table_{n}.md" for n in range(1, 7)))
+"""All that an evaluation may write into its folder beside its settings, in the order in which it is removed: scores belong to
+pictures, and pictures count for nothing without the journal."""
+
+LOCK = ".lock"
+"""Held by the evaluation that writes into the folder; the system lets go of it when that process ends, however it ends."""
 
 
 class Workbook:
@@ -30,17 +38,25 @@ class Workbook:
         """Opens `folder` for an evaluation with exactly these settings.
 
         Raises:
-            InputError: it cannot be written, holds other files, or an evaluation with other settings.
+            InputError: it cannot be written, holds other files, or an evaluation with other settings, or one that is running.
         """
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            _require_ours(folder)
+            self.close = weakref.finalize(self, os.close, _lock(folder))  # lets others write into the folder
             _begin(folder, settings, fresh=fresh)
             self.notes = _read_journal(folder / JOURNAL)
             with (folder / JOURNAL).open("a", encoding="utf-8"):
                 pass
         except OSError as error:
             raise InputError(f"--out {folder} cannot be written: {error.strerror or error}") from error
+
+    def __enter__(self) -> "Workbook":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def done(self, index: int) -> bool:
         """Whether every picture of this example is there."""
@@ -92,12 +108,29 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def _require_ours(folder: Path) -> None:
+    """Nothing is ever removed from a folder that no evaluation has begun."""
+    others = sorted(entry.name for entry in folder.iterdir() if entry.name not in (LOCK, f".{SETTINGS}.tmp"))
+    if others and not (folder / SETTINGS).exists():
+        raise InputError(f"--out {folder} holds files of something else ({', '.join(others[:3])}); give an empty folder")
+
+
+def _lock(folder: Path) -> int:
+    """The descriptor of the lock file. Where the file system knows no locks, there is none."""
+    held = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+            os.close(held)
+            raise InputError(
+                f"--out {folder} is being written by another evaluation; wait for it, or give another folder"
+            ) from error
+    return held
+
+
 def _begin(folder: Path, settings: Mapping[str, Any], *, fresh: bool) -> None:
     path = folder / SETTINGS
-    # Nothing is ever removed from a folder that no evaluation has begun.
-    others = sorted(entry.name for entry in folder.iterdir() if entry.name != f".{SETTINGS}.tmp")
-    if others and not path.exists():
-        raise InputError(f"--out {folder} holds files of something else ({', '.join(others[:3])}); give an empty folder")
     if path.exists() and not fresh:
         _compare(path, settings)
         return

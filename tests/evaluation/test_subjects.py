@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from asym_jax.errors import InputError
-from asym_jax.evaluation.subjects import fingerprint, load_subjects, require_same_encoder
+from asym_jax.evaluation.subjects import fingerprint, free_name, load_subjects, require_same_encoder
 from tests.evaluation.tiny import save_decoders, subjects
 
 
@@ -48,6 +48,18 @@ def test_names_are_those_of_folders_made_unique(tmp_path):
     decoder.rename(tmp_path / "vanilla")  # as the row of the plain decoder is called
     (one,) = load_subjects([], [str(tmp_path / "vanilla")], str(vae)).decoders
     assert one.name == "vanilla (asymmetric)"
+
+
+def test_decoders_never_share_a_folder():
+    """Not even where the names that rows get without condition, or without what folders may not be called, are others'."""
+    taken = list(subjects("x:1", "base").decoders)
+    assert [free_name(name, taken) for name in ("x_1", "X 1", "base without condition", "Mask", "new")] == [
+        "x_1 (2)",
+        "X 1",
+        "base without condition (2)",
+        "Mask (asymmetric)",
+        "new",
+    ]
 
 
 def test_the_fingerprint_is_of_names_shapes_and_numbers():

@@ -51,7 +51,7 @@ def document(folder) -> dict:
 
 def test_the_documents_are_where_they_were_promised(folder, said):
     out = folder / "results" / "vanilla-reconstruct"
-    expected = {"results.json", "report.html", "report_files", "pictures", "scores", "settings.json", "journal.jsonl"}
+    expected = {"results.json", "report.html", "report_files", "pictures", "scores", "settings.json", "journal.jsonl", ".lock"}
     assert {path.name for path in out.iterdir()} == expected
     assert {path.name for path in (out / "pictures").iterdir()} == {"original", "mask", "masked", *ROWS}
     assert {path.name for path in (out / "pictures" / "vanilla").iterdir()} == {"a.png", "b.png"}

@@ -27,29 +27,29 @@ def test_the_journal_goes_on_and_forgets_a_line_that_was_cut_off(tmp_path):
     Workbook(tmp_path, SETTINGS).note({3: {"name": "c"}, 0: {"name": "a"}})
     with (tmp_path / JOURNAL).open("a") as journal:
         journal.write('{"index": 1, "na')
-    book = Workbook(tmp_path, SETTINGS)
-    assert [book.done(i) for i in range(4)] == [True, False, False, True]
-    book.note({1: {"name": "b"}})
+    with Workbook(tmp_path, SETTINGS) as book:
+        assert [book.done(i) for i in range(4)] == [True, False, False, True]
+        book.note({1: {"name": "b"}})
     assert Workbook(tmp_path, SETTINGS).notes == {3: {"name": "c"}, 0: {"name": "a"}, 1: {"name": "b"}}
 
 
 def test_other_settings_are_refused_and_named(tmp_path):
-    book = Workbook(tmp_path, SETTINGS)
-    book.note({0: {}})
+    with Workbook(tmp_path, SETTINGS) as book:
+        book.note({0: {}})
     with pytest.raises(InputError, match=r"with other settings \(seed: None before, 1 now; task: 'reconstruct' before, 'x' now\)"):
         Workbook(tmp_path, SETTINGS | {"task": "x", "seed": 1})
     assert Workbook(tmp_path, SETTINGS).done(0)
 
 
 def test_fresh_removes_only_what_an_evaluation_writes(tmp_path):
-    book = Workbook(tmp_path, SETTINGS)
-    book.save("mask", "a", PICTURE)
-    book.note({0: {}})
+    with Workbook(tmp_path, SETTINGS) as book:
+        book.save("mask", "a", PICTURE)
+        book.note({0: {}})
     (tmp_path / "report.html").write_text("old")
     (tmp_path / "mine.txt").write_text("mine")
     book = Workbook(tmp_path, SETTINGS | {"task": "x"}, fresh=True)
     assert not book.done(0)
-    assert {path.name for path in tmp_path.iterdir()} == {"settings.json", JOURNAL, "mine.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"settings.json", JOURNAL, ".lock", "mine.txt"}
     assert json.loads((tmp_path / "settings.json").read_text())["task"] == "x"
 
 
@@ -62,3 +62,12 @@ def test_folders_of_something_else_are_left_alone(tmp_path):
     with pytest.raises(InputError, match="a.png cannot be written: File exists"):
         Workbook(tmp_path / "pictures" / "a.png", SETTINGS)
     assert [path.name for path in tmp_path.rglob("*")] == ["pictures", "a.png"]
+
+
+def test_two_evaluations_do_not_write_into_one_folder(tmp_path):
+    with Workbook(tmp_path, SETTINGS) as book:
+        book.note({0: {}})
+        for fresh in (False, True):
+            with pytest.raises(InputError, match="is being written by another evaluation"):
+                Workbook(tmp_path, SETTINGS, fresh=fresh)
+    assert Workbook(tmp_path, SETTINGS).done(0)

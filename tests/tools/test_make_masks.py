@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from asym_jax.data.evaluation_sets.named import open_evaluation_set
 from tools.make_masks import main
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,18 @@ def test_a_folder_of_pictures_gets_masks_of_the_same_names(tmp_path, capsys):
     assert main([str(tmp_path / "out"), "--images", str(tmp_path / "pictures"), "--recipe", "boxes", "--size", "16"]) == 0
     assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "x/b.png"]
     assert "2 masks of 16 pixels, mean area 0." in capsys.readouterr().out
+
+
+def test_data_sets_call_their_pictures_as_an_evaluation_does(tmp_path):
+    """ImageNet in folders of classes: the names are those of the pictures alone."""
+    for label, number in (("n01440764", 2), ("n01443537", 1)):
+        path = tmp_path / "val" / label / f"ILSVRC2012_val_{number:08}.JPEG"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(path)
+    main([str(tmp_path / "out"), "--images", f"imagenet:{tmp_path}", "--recipe", "boxes", "--size", "16"])
+    examples = open_evaluation_set(f"imagenet:{tmp_path}", size=16, masks=tmp_path / "out")
+    assert [examples.name(i) for i in range(2)] == ["ILSVRC2012_val_00000001", "ILSVRC2012_val_00000002"]
+    assert all(examples[i].mask.any() for i in range(2))
 
 
 def test_pictures_without_a_mask_are_said(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Sets without a name: any folder or list of pictures, and pictures with masks beside them as LaMa writes them."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from asym_jax.data.evaluation_sets.examples import EvaluationSet, FileSet, require_files
@@ -15,12 +17,20 @@ def open_folder(place: Path, *, size: int, sizing: str | None = None, masks: Mas
         InputError: there are none, or two have the same name but for the extension.
     """
     paths = list_pictures(place)
-    root = place if place.is_dir() else place.parent
-    names = [str((path.relative_to(root) if path.is_relative_to(root) else Path(path.name)).with_suffix("")) for path in paths]
+    names = names_of(paths, place if place.is_dir() else place.parent)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{place}: two pictures are called {twice}; give them different names before the extension")
     return FileSet(paths, names, size=size, sizing=sizing, masks=masks)
+
+
+def names_of(paths: Sequence[Path], root: Path) -> list[str]:
+    """Names of pictures: their paths without extension, from `root`, or, if some lie elsewhere, from what all have in common."""
+    plain = [Path(os.path.normpath(path.absolute())) for path in paths]
+    root = Path(os.path.normpath(root.absolute()))
+    if not all(path.is_relative_to(root) for path in plain):
+        root = Path(os.path.commonpath([path.parent for path in plain]))
+    return [str(path.relative_to(root).with_suffix("")) for path in plain]
 
 
 class PairSet(FileSet):

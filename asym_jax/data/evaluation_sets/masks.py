@@ -1,6 +1,7 @@
 """Where the masks of an evaluation come from: drawn by a recipe, or files."""
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, UInt8
 
 from asym_jax.arrays import PRNGKey
+from asym_jax.data.entries import fingerprint
 from asym_jax.data.mask_sets import MANIFEST, MASK_RECIPES, draw_hole, read_manifest
 from asym_jax.data.masks import FIXED_SEED
 from asym_jax.data.pictures import EXTENSIONS, UnreadablePicture, read_picture
@@ -39,10 +41,15 @@ class DrawnMasks:
         return self.recipe
 
 
-class MaskFolder:
-    """Files of a folder: NAME.png (or another kind of picture) for the picture NAME, or else 000012.png for picture 12.
+NUMBER = re.compile(r"\d{6}")
+"""What `tools/make_masks.py --count` calls its masks."""
 
-    A name with folders is looked for in the same folders, and then without them.
+
+class MaskFolder:
+    """Files of a folder: NAME.png (or another kind of picture) for the picture NAME.
+
+    A name with folders is looked for in the same folders, and then without them. Where all masks are called by number
+    (000012.png) and pictures are not, that is the number of the picture in its set.
 
     Attributes:
         rejected: names that the manifest of a mask set lists as pictures without a mask.
@@ -59,22 +66,28 @@ class MaskFolder:
         if not self._found:
             raise InputError(f"masks {folder}: no pictures in it; expected one mask for each picture, under the same name")
         self.rejected = frozenset(read_manifest(folder)["rejected"] if (folder / MANIFEST).is_file() else ())
+        self._numbered = all(NUMBER.fullmatch(name) for name in (*self._found, *self.rejected))
 
     def has_none(self, index: int, name: str) -> bool:
         """Whether the picture was left without a mask when the set was made."""
-        return not self.rejected.isdisjoint(self._candidates(index, name))
+        return self._match(index, name) in self.rejected
 
     def __call__(self, index: int, name: str, size: int) -> UInt8[np.ndarray, "H W"]:
-        path = next((self._found[candidate] for candidate in self._candidates(index, name) if candidate in self._found), None)
-        if path is None:
-            raise InputError(f"masks {self.folder}: none for the picture {name}; expected {name}.png or {index:06}.png")
-        return read_mask(path)
+        match = self._match(index, name)
+        if match not in self._found:
+            by_number = f" or {index:06}.png" if self._numbered else ""
+            raise InputError(f"masks {self.folder}: none for the picture {name}; expected {name}.png{by_number}")
+        return read_mask(self._found[match])
 
     def __repr__(self) -> str:
-        return str(self.folder)
+        """Identifies the masks, as far as names and sizes of files can tell."""
+        return f"{self.folder} (files {fingerprint(f'{name} {path.stat().st_size}' for name, path in self._found.items())})"
 
-    def _candidates(self, index: int, name: str) -> tuple[str, ...]:
-        return name, Path(name).name, f"{index:06}"
+    def _match(self, index: int, name: str) -> str | None:
+        """The name under which a picture's mask is there, or is listed as rejected."""
+        short = Path(name).name
+        candidates = (name, short, f"{index:06}") if self._numbered and not NUMBER.fullmatch(short) else (name, short)
+        return next((one for one in candidates if one in self._found or one in self.rejected), None)
 
 
 def find_masks(spec: str | Path | None) -> Masks | None:

@@ -87,7 +87,7 @@ def test_pictures_that_a_mask_set_rejected_are_left_out_and_listed(folder, tmp_p
     plan = plan_masks(names, recipe="boxes", size=16)
     list(write_masks(tmp_path / "masks", names, plan))
     (tmp_path / "masks" / f"{names[1]}.png").unlink()
-    with pytest.raises(InputError, match="none for the picture b; expected b.png or 000001.png"):
+    with pytest.raises(InputError, match="none for the picture b; expected b.png"):
         open_evaluation_set(str(folder), size=16, masks=tmp_path / "masks")[1]  # a mask that got lost is an error
     manifest = json.loads((tmp_path / "masks" / "manifest.json").read_text())
     del manifest["kept"][names[1]]
@@ -112,13 +112,35 @@ def test_masks_that_do_not_fit_or_are_missing_are_named(folder, tmp_path):
     found = open_evaluation_set(str(folder), size=8, masks=tmp_path / "masks")
     with pytest.raises(InputError, match="the mask of b is 10 x 10; expected 24 x 16 as its picture, or 8 x 8 as the evaluation"):
         found[1]
-    with pytest.raises(InputError, match="none for the picture a/x; expected a/x.png or 000000.png"):
+    with pytest.raises(InputError, match="none for the picture a/x; expected a/x.png"):
         found[0]
     (tmp_path / "masks" / "c.png").write_bytes(b"")
     with pytest.raises(InputError, match="the mask .*c.png cannot be read"):
         open_evaluation_set(str(folder), size=8, masks=tmp_path / "masks")[2]
     with pytest.raises(InputError, match="masks nowhere: neither a folder nor one of thin_256, .*boxes, full"):
         open_evaluation_set(str(folder), size=8, masks="nowhere")
+
+
+def test_masks_by_number_are_not_those_of_pictures_called_by_number(tmp_path):
+    """Pictures 000001 to 000003 are numbers 0 to 2 of their set."""
+    for i in (1, 2, 3):
+        write_picture(tmp_path / "pictures" / f"{i:06}.png", i)
+        write_mask(tmp_path / "masks" / f"{i:06}.png", (5, 0, 5 + 4 * i, 8))
+    (tmp_path / "masks" / "000003.png").unlink()
+    found = open_evaluation_set(str(tmp_path / "pictures"), size=16, masks=tmp_path / "masks")
+    assert found[0].mask.sum() < found[1].mask.sum()
+    with pytest.raises(InputError, match="none for the picture 000003"):
+        found[2]
+
+
+def test_lists_of_pictures_that_lie_elsewhere(tmp_path):
+    """No name may lead out of the folder that it is written to."""
+    for name in ("x/1.png", "y/1.png"):
+        write_picture(tmp_path / "pictures" / name, 1)
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "some.txt").write_text("../pictures/x/1.png\n../pictures/y/1.png\n")
+    found = open_evaluation_set(str(tmp_path / "lists" / "some.txt"), size=16)
+    assert [found.name(i) for i in range(2)] == ["x/1", "y/1"]
 
 
 def test_two_pictures_of_one_name_are_refused(folder):
