@@ -90,6 +90,8 @@ def _can_save(book: Workbook) -> Iterator[None]:
     """A disk that is full, or gone, ends the evaluation with one message."""
     try:
         yield
+    except BrokenPipeError:  # of the terminal, not of the folder
+        raise
     except OSError as error:
         where = error.filename or book.folder
         raise CannotSave(
