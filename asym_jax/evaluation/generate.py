@@ -1,8 +1,9 @@
 """The first half of an evaluation: every decoder's picture of every example, as PNG files."""
 
+import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -12,7 +13,7 @@ from jaxtyping import Array
 
 from asym_jax.arrays import Images, Latents, Params, Pixels
 from asym_jax.data.evaluation_sets.examples import EvaluationExample, EvaluationSet
-from asym_jax.evaluation.spread import Spread
+from asym_jax.evaluation.spread import FILE_THREADS, Spread, read_ahead
 from asym_jax.evaluation.subjects import PASTED, Subjects
 from asym_jax.evaluation.versions import Plan, pasted, row_names, versions
 from asym_jax.evaluation.workbook import MASK, MASKED, ORIGINAL, Workbook
@@ -21,9 +22,6 @@ from asym_jax.metrics.quantise import Quantisation, quantise
 from asym_jax.sheets import masked_pixels
 
 Examples = EvaluationSet | Sequence[EvaluationExample]
-
-FILE_THREADS = 8
-"""Threads that read and write picture files; Pillow lets others work meanwhile."""
 
 
 @runtime_checkable
@@ -89,7 +87,7 @@ def generate(
     names = row_names(subjects, plan)
     with ThreadPoolExecutor(FILE_THREADS) as pool:
         waiting: tuple[list[_Loaded | None], _Made] | None = None
-        for loaded in _ahead(pool, spread, missing, examples, source):
+        for loaded in read_ahead(spread.batches(missing), functools.partial(_load, examples, source)):
             started = spread(spread.stack([entry and entry.arrays for entry in loaded]))
             if waiting:  # written while the devices work on the next batch
                 advance(_write(pool, book, names, *waiting))
@@ -98,27 +96,14 @@ def generate(
             advance(_write(pool, book, names, *waiting))
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, spread: Spread, missing: Sequence[int], examples: Examples, source: LatentSource
-) -> Iterator[list[_Loaded | None]]:
-    """The examples of each batch, None beyond the last one; those of the next batch are read meanwhile."""
-
-    def load(index: int) -> _Loaded | None:
-        if index >= len(examples):
-            return None
-        example = examples[index]
-        mask = np.ones((*example.pixels.shape[:2], 1), np.float32) if example.mask is None else example.mask
-        fixed = {"index": np.int32(index), "pixels": example.pixels, "mask": mask.astype(np.float32)}
-        return _Loaded(example.name, {**fixed, **source.inputs(example)})
-
-    ahead: list[Future[_Loaded | None]] = []
-    for indices in spread.batches(missing):
-        futures = [pool.submit(load, index) for index in indices]
-        if ahead:
-            yield [future.result() for future in ahead]
-        ahead = futures
-    if ahead:
-        yield [future.result() for future in ahead]
+def _load(examples: Examples, source: LatentSource, index: int) -> _Loaded | None:
+    """An example, or None beyond the last one."""
+    if index >= len(examples):
+        return None
+    example = examples[index]
+    mask = np.ones((*example.pixels.shape[:2], 1), np.float32) if example.mask is None else example.mask
+    fixed = {"index": np.int32(index), "pixels": example.pixels, "mask": mask.astype(np.float32)}
+    return _Loaded(example.name, {**fixed, **source.inputs(example)})
 
 
 def _write(pool: ThreadPoolExecutor, book: Workbook, names: Sequence[str], loaded: Sequence[_Loaded | None], made: _Made) -> int:

@@ -4,8 +4,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +14,9 @@ from jaxtyping import Array
 
 from asym_jax.arrays import Params
 from asym_jax.errors import InputError
-from asym_jax.evaluation.generate import FILE_THREADS, Examples
+from asym_jax.evaluation.generate import Examples
 from asym_jax.evaluation.judges import Judges
-from asym_jax.evaluation.spread import Spread
+from asym_jax.evaluation.spread import Spread, read_ahead
 from asym_jax.evaluation.workbook import MASK, ORIGINAL, SCORES, Workbook, file_name
 from asym_jax.metrics.clip_score import box_of, clip_score, embedded, reference_inputs, reference_pixels, region_inputs
 from asym_jax.metrics.columns import Columns, picture_columns, settled
@@ -74,7 +73,8 @@ def measure(
         spread = spreads[original] = spreads.get(original) or Spread(program, program.params, rows=rows)
         load = functools.partial(program.inputs, column, book, names, examples)
         saved = time.monotonic()
-        for batch in _ahead(spread, gathered.missing(), load):
+        for loaded in read_ahead(spread.batches(gathered.missing()), load):
+            batch = spread.stack(loaded)
             before = int(gathered.seen.sum())
             gathered.add(batch["index"], settled(jax.device_get(spread(batch))))
             advance(int(gathered.seen.sum()) - before)
@@ -100,8 +100,10 @@ class _Program:
         parts = {"measures": self._measures._asdict(), "networks": {name: self._judges.networks[name] for name in self.params}}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def inputs(self, column: str, book: Workbook, names: Sequence[str], examples: Examples, index: int) -> dict[str, Any]:
-        """The arrays of one example, read from its files."""
+    def inputs(self, column: str, book: Workbook, names: Sequence[str], examples: Examples, index: int) -> dict[str, Any] | None:
+        """The arrays of one example, read from its files; None beyond the last one."""
+        if index >= len(names):
+            return None
         version = book.read(column, names[index])
         given: dict[str, Any] = {"index": np.int32(index), "version": version}
         if self._measures.paired:
@@ -142,17 +144,3 @@ def _begun(path: Path, count: int, stamp: str) -> ByIndex:
         return ByIndex.load(path, count=count, stamp=stamp)
     except InputError:  # with other weights: the pictures are there, so measuring again is cheap
         return ByIndex(count)
-
-
-def _ahead(spread: Spread, missing: Sequence[int], load: Callable[[int], dict[str, Any]]) -> Iterator[dict[str, np.ndarray]]:
-    """The arrays of each batch; the files of the next one are read meanwhile."""
-    last = max(missing, default=-1)
-    ahead: list[Future | None] = []
-    with ThreadPoolExecutor(FILE_THREADS) as pool:
-        for indices in spread.batches(missing):
-            futures = [pool.submit(load, index) if index <= last else None for index in indices]
-            if ahead:
-                yield spread.stack([future and future.result() for future in ahead])
-            ahead = futures
-        if ahead:
-            yield spread.stack([future and future.result() for future in ahead])

@@ -1,7 +1,8 @@
 """The same program on every device, each with a fixed number of pictures, so that their number changes no bit of a picture."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -10,6 +11,11 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
 from asym_jax.arrays import Params
+
+FILE_THREADS = 8
+"""Threads that read and write picture files; Pillow lets others work meanwhile."""
+
+Loaded = TypeVar("Loaded")
 
 
 class Spread:
@@ -55,3 +61,16 @@ class Spread:
         rest = [blank] * (self.rows * self.devices - len(examples))
         chosen = [blank if example is None else example for example in examples] + rest
         return {name: np.stack([example[name] for example in chosen]) for name in model}
+
+
+def read_ahead(batches: Iterable[Sequence[int]], load: Callable[[int], Loaded]) -> Iterator[list[Loaded]]:
+    """What `load` gives for the indices of each batch; threads read the next batch meanwhile."""
+    ahead: list[Future[Loaded]] = []
+    with ThreadPoolExecutor(FILE_THREADS) as pool:
+        for indices in batches:
+            futures = [pool.submit(load, index) for index in indices]
+            if ahead:
+                yield [future.result() for future in ahead]
+            ahead = futures
+        if ahead:
+            yield [future.result() for future in ahead]

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from PIL import Image
 
 from asym_jax.errors import InputError
+from asym_jax.models.clip_vision import DEVIATION, MEAN
 
 Picture = Image.Image | UInt8[np.ndarray, "H W 3"] | Float[np.ndarray, "H W 3"]
 """Pillow's, 8-bit, or in [-1, 1]."""
@@ -18,9 +19,6 @@ MaskPicture = Image.Image | UInt8[np.ndarray, "..."] | Float[np.ndarray, "..."]
 AnyImages = Float[Array | np.ndarray, "b H W 3"]
 AnyMask = Float[Array | np.ndarray, "b H W 1"]
 """`Images` and `Mask`, on the host or on devices."""
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
 def as_images(pictures: Sequence[Picture]) -> Float[np.ndarray, "b H W 3"]:
@@ -45,7 +43,7 @@ def as_examples(pictures: Sequence[Image.Image], *, side: int = 224) -> Float[np
     """Pictures as Paint-by-Example's test bench gives them to CLIP: squeezed into a square (bicubic), and normalised."""
     squares = [picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC) for picture in pictures]
     unit = np.stack([np.asarray(square, np.float32) / 255 for square in squares])
-    return (unit - np.float32(CLIP_MEAN)) / np.float32(CLIP_DEVIATION)
+    return (unit - np.float32(MEAN)) / np.float32(DEVIATION)
 
 
 def token_ids(tokenizer: Any, prompts: Sequence[str]) -> Int[np.ndarray, "b t"]:
