@@ -9,11 +9,6 @@ BIN_LABELS = tuple(f"{10 * i}-{10 * (i + 1)}%" for i in range(BINS))
 """What the bins are called, smallest holes first: 0-10%, 10-20%, ..., 90-100%."""
 
 
-def hole_areas(masks: Float[np.ndarray, "n H W 1"]) -> Float[np.ndarray, " n"]:
-    """Share of each mask that is hole (0.5 and above), in float64, so that it is the nearest number to the exact share."""
-    return np.mean(masks >= 0.5, axis=(1, 2, 3), dtype=np.float64)
-
-
 def area_bins(areas: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """The bin of each hole area in [0, 1], as an index of `BIN_LABELS`.
 

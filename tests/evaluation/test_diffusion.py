@@ -18,7 +18,7 @@ from asym_jax.pipelines import (  # noqa: E402
     FlaxPaintByExamplePipeline,
 )
 from asym_jax.pipelines.schedule import Sampling  # noqa: E402
-from asym_jax.weights import load_pretrained  # noqa: E402
+from asym_jax.weights import load_pretrained, save_pretrained  # noqa: E402
 from tests.evaluation.tiny import noise, write  # noqa: E402
 from tests.pipelines import tiny  # noqa: E402
 
@@ -146,6 +146,17 @@ def test_text_to_image(here):
     assert len(found) == 2
     for picture, expected in zip((found[name] for name in sorted(found)), made, strict=True):
         assert np.abs(picture - levels(expected)).max() <= 1
+
+
+def test_another_autoencoder_than_the_pipeline_s_is_refused(here):
+    tiny.save(here / "sd", in_channels=9)
+    vae, params = load_pretrained(here / "sd" / "vae")
+    save_pretrained(here / "other", vae, jax.tree.map(lambda leaf: leaf + 1, params))
+    model, params = load_pretrained(here / "sd" / "asymmetric")
+    save_pretrained(here / "decoder", model, jax.tree.map(lambda leaf: leaf + 1, params))
+    write(here / "images", {"0.png": noise(1, SIZE, SIZE)[0]})
+    with pytest.raises(InputError, match="^--vae other is not the autoencoder of --pipeline sd: their encoders differ"):
+        run("--task", "inpaint", "--weights", "decoder", "--vae", "other", "--pipeline", "sd", "--images", "images")
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,12 @@ def test_without_originals_only_the_networks_speak(book, stand_ins):
     assert set(measured(book, ["vanilla"], networks("inception"), measures=unpaired)["vanilla"]) == {"pool3"}
 
 
+def test_the_inception_score_is_of_one_way_of_resizing_only(book, stand_ins):
+    for mode, expected in (("tf", {"pool3", "logits"}), ("clean", {"pool3"}), ("legacy_pytorch", {"pool3"})):
+        unpaired = Measures(paired=False, metrics=("fid", "inception_score"), mode=mode)
+        assert set(measured(book, ["vanilla"], networks("inception"), measures=unpaired)["vanilla"]) == expected
+
+
 def test_the_clip_score_sees_the_box_and_the_example(book, stand_ins, tmp_path, monkeypatch):
     """Of result and example only the mean colour, so that the cosine can be computed by hand."""
     book = Workbook(shutil.copytree(book.folder, tmp_path / "copy"), {})

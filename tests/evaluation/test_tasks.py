@@ -1,6 +1,7 @@
 """A whole evaluation through the program."""
 
 import contextlib
+import errno
 import importlib
 import io
 import json
@@ -10,7 +11,8 @@ import pytest
 from PIL import Image
 
 from asym_jax.config import DataConfig, LossConfig, TrainConfig
-from asym_jax.errors import InputError
+from asym_jax.errors import CannotSave, InputError
+from asym_jax.evaluation.workbook import Workbook
 from tests.evaluation.tiny import SIZE, noise, save_decoders, write
 
 program = importlib.import_module("eval")  # its name is also a builtin's
@@ -98,6 +100,23 @@ def test_a_second_time_nothing_is_decoded_again(folder, said, monkeypatch, capsy
     printed = capsys.readouterr().out
     assert "going on after 2 examples" in printed
     assert document(folder) == before
+
+
+def test_a_full_disk_ends_with_one_message(folder, monkeypatch):
+    def save(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "full/pictures/a.png")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ASYM_JAX_WEIGHTS", str(folder / "nowhere"))
+    monkeypatch.setattr(Workbook, "save", save)
+    message = "^full/pictures/a.png cannot be written: No space left on device. 0 examples are done; the same command goes on$"
+    with pytest.raises(CannotSave, match=message):
+        program.main([*COMMAND, "--out", "full"])
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ASYM_JAX_WEIGHTS", str(folder / "nowhere"))
+    program.main([*COMMAND, "--out", "full"])
+    assert json.loads((folder / "full" / "results.json").read_text())["rows"] == document(folder)["rows"]
 
 
 def test_fewer_examples_are_another_evaluation(folder, said, monkeypatch):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from asym_jax.metrics.area_bins import BIN_LABELS, area_bins, hole_areas
+from asym_jax.metrics.area_bins import BIN_LABELS, area_bins
 
 
 def test_labels_are_those_of_the_paper():
@@ -20,13 +20,6 @@ def test_edges_belong_to_the_bin_above_them(side):
 def test_agrees_with_lama_away_from_edges():
     areas = np.random.default_rng(0).uniform(size=1000)
     np.testing.assert_array_equal(area_bins(areas), np.searchsorted(np.linspace(0, 1, 11), areas, side="right") - 1)
-
-
-def test_areas_of_masks():
-    masks = np.zeros((3, 4, 5, 1), np.float32)
-    masks[1, :2], masks[2] = 1, 1
-    np.testing.assert_array_equal(hole_areas(masks), [0, 0.5, 1])
-    np.testing.assert_array_equal(area_bins(hole_areas(masks)), [0, 5, 9])
 
 
 @pytest.mark.parametrize("area", [-0.1, 1.1, np.nan])
