@@ -107,6 +107,8 @@ class Batches:
                 "-7 a full /dev/shm: in Docker raise --shm-size): lower data.workers or data.threads, or set data.workers 0"
             ) from death
         log.warning("a worker that reads pictures died (%s); all were started anew at batch %d", reason, self._number)
+        self._thread.join(timeout=GRACE)
+        death.with_traceback(None)  # its frames would keep alive what belonged to the dead
         self._begin()
 
 

@@ -1,5 +1,6 @@
 """Reading and decoding in processes of their own."""
 
+import gc
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -47,6 +48,9 @@ def in_processes(
     """
     if not flags.FLAGS.is_parsed():  # grain asks absl for flags, which only absl's own programs parse
         flags.FLAGS.mark_as_parsed()
+    # Semaphores of earlier workers may wait in reference cycles for the garbage collector. If it came while Python
+    # registers the new ones, the resource tracker would warn that it cannot do both at once and might leak them.
+    gc.collect()
     told = batched[first:].to_iter_dataset(options).map(WithNews(components))
     iterator = iter(
         told.mp_prefetch(grain.multiprocessing.MultiprocessingOptions(workers, per_worker_buffer_size=2), _begin_worker)

@@ -1,5 +1,6 @@
 """Processes make the same batches as threads, whoever of them dies."""
 
+import gc
 import itertools
 import logging
 import multiprocessing
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +118,34 @@ def test_workers_that_keep_dying_end_in_one_clear_error():
         list(itertools.islice(stream, 50))
     with pytest.raises(StopIteration):
         next(stream)
+
+
+class Cycle:
+    """Garbage that holds a semaphore until the garbage collector comes."""
+
+    def __init__(self) -> None:
+        self.itself = self
+        self.semaphore = multiprocessing.get_context("spawn").Semaphore()
+
+
+def test_the_garbage_of_earlier_workers_is_gone_before_new_ones_are_registered(source, monkeypatch):
+    """A collection inside the resource tracker of Python makes it warn of leaks; so there must be nothing to collect."""
+    registered, left = [], []
+
+    def register(name: str, kind: str) -> None:
+        registered.append(kind)
+        left.extend(type(thing) for thing in gc.get_objects() if type(thing) is Cycle)
+
+    monkeypatch.setattr(resource_tracker, "register", register)
+    monkeypatch.setattr(resource_tracker, "unregister", lambda name, kind: None)
+    gc.disable()
+    try:
+        Cycle()
+        left.clear()  # what its own registration found
+        take(source, 1, workers=1)
+    finally:
+        gc.enable()
+    assert "semaphore" in registered and left == []
 
 
 def test_a_worker_that_dies_where_nobody_notices_is_noticed(monkeypatch):
