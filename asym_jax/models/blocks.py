@@ -10,6 +10,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from asym_jax.arrays import Features, NewFeatures
+from asym_jax.models.convolutions import convolve, convolve_doubled
 from asym_jax.models.remat import Remat, forgetful
 
 EPSILON = 1e-6
@@ -49,6 +50,7 @@ def convolution(
         dtype=dtype,
         kernel_init=torch_kernel,
         bias_init=_uniform_bias(kernel * kernel * in_channels),
+        conv_general_dilated=convolve,
     )
 
 
@@ -153,19 +155,24 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubles height and width by repeating pixels, then convolves."""
+    """Doubles height and width by repeating pixels, and convolves."""
 
     channels: int
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
-        self.conv = convolution(self.channels, self.channels, dtype=self.dtype)
+        same_size = convolution(self.channels, self.channels, dtype=self.dtype)
+        self.conv = same_size.copy(conv_general_dilated=convolve_doubled, promote_dtype=_all_but_the_kernel)
 
     def __call__(self, features: Features) -> NewFeatures:
-        b, h, w, c = features.shape
-        # A broadcast, because the gradient of jax.image.resize is a slow scatter.
-        repeated = jnp.broadcast_to(features[:, :, None, :, None, :], (b, h, 2, w, 2, c))
-        return self.conv(repeated.reshape(b, 2 * h, 2 * w, c))
+        return self.conv(features)
+
+
+def _all_but_the_kernel(
+    features: jax.Array, kernel: jax.Array, bias: jax.Array, *, dtype: DTypeLike, **_: object
+) -> list[jax.Array]:
+    """What `flax.linen.Conv` asks for before it convolves; sums of taps are to be rounded once, not their terms."""
+    return [features.astype(dtype), kernel, bias.astype(dtype)]
 
 
 class DownBlock(nn.Module):
