@@ -24,7 +24,7 @@ def networks_of(config: TrainConfig) -> Networks:
     vae = AutoencoderKL()
     if config.model.vae == "asset":
         vae, _ = load_pretrained("asset")
-    vae = vae.copy(dtype=config.model.dtype)
+    vae = vae.copy(dtype=config.model.dtype, norm=config.model.norm)
     model = asymmetric(config.model, vae)
     shape = jax.eval_shape(lambda: fresh_decoder(model, jax.random.key(0)))
     return Networks(

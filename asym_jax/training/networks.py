@@ -36,6 +36,7 @@ class Networks:
     decoder_tx: optax.GradientTransformation
     critic_tx: optax.GradientTransformation
     groups: tuple[tuple[str, float], ...] = ((".*", 1.0),)
+    exact_perceptual: bool = False  # or as the model computes
 
     def draw_masks(self, key: PRNGKey, image: Images) -> Mask:
         """A fresh mask for each picture."""
@@ -78,7 +79,8 @@ class Networks:
         return self.critic.apply({"params": critic}, image)
 
     def perceptual(self, frozen: Params, image: Images, reconstruction: Images) -> PerImage:
-        return lpips(frozen["lpips"]["vgg"], frozen["lpips"]["heads"], image, reconstruction)
+        exactness = {} if self.exact_perceptual else {"precision": jax.lax.Precision.DEFAULT, "dtype": self.model.dtype}
+        return lpips(frozen["lpips"]["vgg"], frozen["lpips"]["heads"], image, reconstruction, **exactness)
 
     def whole(self, frozen: Params, decoder: Params) -> Params:
         """The parameters of `model`: the frozen half and a decoder."""
@@ -123,6 +125,9 @@ def build(config: TrainConfig) -> tuple[Networks, Params, Params | None]:
             f"model.vae={config.model.vae!r} holds an asymmetric autoencoder; a plain AutoencoderKL is needed, or a VQModel"
         )
     _check_encoder(config, vae)
+    if config.model.norm == "triton" and jax.device_count() > 1:
+        raise InputError(f"model.norm=triton works on one GPU only, and there are {jax.device_count()} devices; use xla")
+    vae = vae.copy(norm=config.model.norm)
     model = asymmetric(config.model, vae)
     given = _given_decoder(config.model, vae, vae_params)
     frozen = {"vae": vae_params}
@@ -142,6 +147,7 @@ def build(config: TrainConfig) -> tuple[Networks, Params, Params | None]:
         decoder_tx=decoder_optimiser(config.optim, jax.eval_shape(lambda: fresh_decoder(model, jax.random.key(0)))),
         critic_tx=critic_optimiser(config.optim, config.loss.critic_start),
         groups=config.optim.groups,
+        exact_perceptual=config.loss.perceptual_precision == "float32",
     )
     return networks, frozen, given
 
@@ -159,6 +165,7 @@ def asymmetric(config: ModelConfig, vae: SymmetricAutoencoder) -> AsymmetricAuto
         "norm_num_groups": config.norm_groups,
         "blend": config.blend,
         "remat": config.remat,
+        "norm": config.norm,
     }
     same = [
         "latent_channels",

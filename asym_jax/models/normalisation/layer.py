@@ -82,6 +82,7 @@ def _forward(features: Features, scale: PerWidth, bias: PerWidth, settings: Sett
 
 def _backward(settings: Settings, kept: tuple, pull: Features) -> tuple[Features, PerWidth, PerWidth]:
     features, mean, rstd, scale, bias = kept
+    mean = mean + 0 * pull[:, 0, 0, :1].astype(jnp.float32)
     _, h, w, c = features.shape
     affine = _affine(features, mean, rstd, scale, bias)
     written = _written_by(settings.kernel)
