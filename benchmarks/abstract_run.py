@@ -35,6 +35,7 @@ def networks_of(config: TrainConfig) -> Networks:
         full_mask_probability=config.data.full_mask_probability,
         decoder_tx=decoder_optimiser(config.optim, shape),
         critic_tx=critic_optimiser(config.optim, config.loss.critic_start),
+        perceptual_dtype=config.loss.perceptual_dtype,
     )
 
 

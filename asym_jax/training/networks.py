@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ class Networks:
     decoder_tx: optax.GradientTransformation
     critic_tx: optax.GradientTransformation
     groups: tuple[tuple[str, float], ...] = ((".*", 1.0),)
-    exact_perceptual: bool = False  # or as the model computes
+    perceptual_dtype: Literal["model", "float32", "exact"] = "model"  # as in `LossConfig`
 
     def draw_masks(self, key: PRNGKey, image: Images) -> Mask:
         """A fresh mask for each picture."""
@@ -79,8 +80,10 @@ class Networks:
         return self.critic.apply({"params": critic}, image)
 
     def perceptual(self, frozen: Params, image: Images, reconstruction: Images) -> PerImage:
-        exactness = {} if self.exact_perceptual else {"precision": jax.lax.Precision.DEFAULT, "dtype": self.model.dtype}
-        return lpips(frozen["lpips"]["vgg"], frozen["lpips"]["heads"], image, reconstruction, **exactness)
+        dtype = self.model.dtype if self.perceptual_dtype == "model" else jnp.float32
+        precision = jax.lax.Precision.HIGHEST if self.perceptual_dtype == "exact" else jax.lax.Precision.DEFAULT
+        vgg, heads = frozen["lpips"]["vgg"], frozen["lpips"]["heads"]
+        return lpips(vgg, heads, image, reconstruction, dtype=dtype, precision=precision)
 
     def whole(self, frozen: Params, decoder: Params) -> Params:
         """The parameters of `model`: the frozen half and a decoder."""
@@ -147,7 +150,7 @@ def build(config: TrainConfig) -> tuple[Networks, Params, Params | None]:
         decoder_tx=decoder_optimiser(config.optim, jax.eval_shape(lambda: fresh_decoder(model, jax.random.key(0)))),
         critic_tx=critic_optimiser(config.optim, config.loss.critic_start),
         groups=config.optim.groups,
-        exact_perceptual=config.loss.perceptual_precision == "float32",
+        perceptual_dtype=config.loss.perceptual_dtype,
     )
     return networks, frozen, given
 

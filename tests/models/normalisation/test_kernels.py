@@ -1,0 +1,93 @@
+"""The kernels in Pallas' interpreter, against the same passes in plain JAX; and that they can be lowered for a GPU."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asym_jax.models.normalisation import kernels, passes
+from asym_jax.models.normalisation.layer import Settings, group_norm
+from asym_jax.models.normalisation.passes import Affine
+
+NAMES = ("sum_moments", "normalise", "sum_gradients", "pull_back")
+SHAPES = [
+    (2, 8, 8, 128),
+    (1, 9, 7, 192),  # odd numbers of positions: most of a block is empty
+    (1, 6, 5, 384),
+    (1, 40, 31, 768),  # several steps of a program, the last one not full
+    (1, 3, 3, 24),
+]
+
+
+def draw(shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def check(found, expected, tolerance=3e-6):
+    for got, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert got.shape == wanted.shape and got.dtype == wanted.dtype
+        got, wanted = (one.astype(jnp.float32) for one in (got, wanted))
+        assert np.max(np.abs(got - wanted)) <= tolerance * np.max(np.abs(wanted))
+
+
+@pytest.mark.parametrize("silu", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_pass(shape, silu):
+    features, pull = draw(shape), draw(shape, 1)
+    mean, factor, bias, slope, offset = (draw((shape[0], shape[-1]), seed) for seed in range(2, 7))
+    affine = Affine(mean, factor, bias)
+    arguments = {
+        "sum_moments": ((features, mean), {}),
+        "normalise": ((features, affine), {"silu": silu, "dtype": jnp.float32}),
+        "sum_gradients": ((features, pull, affine), {"silu": silu}),
+        "pull_back": ((features, pull, affine, slope, offset), {"silu": silu}),
+    }
+    for name in NAMES:
+        given, options = arguments[name]
+        check(getattr(kernels, name)(*given, **options, interpret=True), getattr(passes, name)(*given, **options))
+
+
+@pytest.mark.parametrize(("shape", "groups"), [((2, 6, 5, 128), 32), ((1, 9, 7, 512), 32), ((1, 4, 4, 768), 32)])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_whole_operation(monkeypatch, shape, groups, dtype):
+    """4, 16 and 24 channels per group."""
+    for name in NAMES:
+        monkeypatch.setattr(kernels, name, functools.partial(getattr(kernels, name), interpret=True))
+    features, pull = draw(shape).astype(dtype), draw(shape, 1).astype(dtype)
+    scale, bias = 1 + draw(shape[-1:], 2), draw(shape[-1:], 3)
+    results = []
+    for kernel in ("triton", "xla"):
+        settings = Settings(groups, silu=True, dtype=dtype, kernel=kernel)
+        value, pull_back = jax.vjp(functools.partial(group_norm, settings=settings), features, scale, bias)
+        results.append((value, *pull_back(pull)))
+    check(*results, tolerance=3e-6 if dtype == jnp.float32 else 2**-8)
+
+
+def operation(features, scale, bias, pull):
+    settings = Settings(32, silu=True, dtype=jnp.bfloat16, kernel="triton")
+    value, pull_back = jax.vjp(lambda *given: group_norm(*given, settings), features, scale, bias)
+    return value, *pull_back(pull)
+
+
+def abstract(width):
+    features, vector = (1, 33, 31, width), (width,)
+    return [jax.ShapeDtypeStruct(*one) for one in ((features, jnp.bfloat16), (vector, jnp.float32))]
+
+
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated")
+@pytest.mark.parametrize("width", [128, 192, 768])
+def test_they_are_lowered_for_a_gpu(width):
+    features, vector = abstract(width)
+    try:
+        program = jax.jit(operation).trace(features, vector, vector, features).lower(lowering_platforms=("cuda",))
+    except RuntimeError as error:
+        pytest.skip(f"this version of JAX does not lower Triton kernels on a machine without a GPU: {error}")
+    # moments, value, sums, gradient
+    assert program.as_text().count("stablehlo.custom_call @__gpu$xla.gpu.triton") == 4
+
+
+def test_without_a_gpu_the_plain_passes_take_their_place():
+    features, vector = abstract(64)
+    assert "triton" not in jax.jit(operation).lower(features, vector, vector, features).as_text()
