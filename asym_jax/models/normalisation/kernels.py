@@ -36,7 +36,7 @@ STEPS = 8
 Reference = Any
 """Where a kernel reads a block or writes one."""
 
-Block = Float[Array, "rows columns"]
+Block = Float[Array, "_ _"]
 
 
 def sum_moments(features: Features, guess: PerChannel, *, interpret: bool = False) -> tuple[PerChannel, PerChannel]:
