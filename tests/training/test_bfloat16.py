@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from asym_jax.errors import InputError
 from asym_jax.models.vgg import VGG16
 from asym_jax.training.networks import build, initial_state
 from asym_jax.training.step import Batch, find_gradients, train_step
@@ -85,6 +86,35 @@ def test_every_convolution_and_product_multiplies_bfloat16(equations):
     wide = [(what, where) for what, where, operands, _ in products if {str(one.dtype) for one in operands} != {"bfloat16"}]
     # Scores of attention are float32 for the softmax, and so is the gradient that comes back: against the query, and the key.
     assert len(wide) == 2 and all(what == "dot_general" and "attentions_0" in where for what, where in wide), wide
+
+
+@pytest.mark.parametrize(
+    ("perceptual", "model", "expected"),
+    [
+        ("model", "bfloat16", ("bfloat16", "DEFAULT")),
+        ("model", "float32", ("float32", "DEFAULT")),
+        ("float32", "bfloat16", ("float32", "DEFAULT")),
+        ("exact", "bfloat16", ("float32", "HIGHEST")),
+    ],
+)
+def test_how_the_network_of_the_perceptual_loss_multiplies(vae, perceptual, model, expected):
+    loss = {"perceptual_dtype": perceptual}
+    networks, *_ = build(tiny_config(vae, model={"dtype": model}, loss=loss))
+    image = jnp.zeros((1, 16, 16, 3))
+    vgg = jax.eval_shape(VGG16().init, jax.random.key(0), image)["params"]
+    frozen = {"lpips": {"vgg": vgg, "heads": tuple(jnp.zeros(width) for width in (64, 128, 256, 512, 512))}}
+    program = jax.make_jaxpr(networks.perceptual)(frozen, image, image)
+    convolutions = [one for one in inner(program.jaxpr) if one[0] == "conv_general_dilated"]
+    assert len(convolutions) == 26
+    for _, _, operands, params in convolutions:
+        assert {one.dtype.name for one in operands} == {expected[0]}
+        assert {one.name for one in params["precision"] or (jax.lax.Precision.DEFAULT,)} == {expected[1]}
+    assert program.out_avals[0].dtype == jnp.float32
+
+
+def test_kernels_that_know_one_gpu_only_are_refused_on_more(vae):
+    with pytest.raises(InputError, match="model.norm=triton works on one GPU only, and there are 8 devices; use xla"):
+        build(tiny_config(vae, model={"norm": "triton"}))
 
 
 def test_only_gradients_of_strided_convolutions_are_dilated(equations):

@@ -2,7 +2,8 @@
 
 They were run in Pallas' interpreter and lowered to Triton's language, but no GPU
 was at hand: nothing is known of their speed, so nothing chooses them by itself.
-On other devices `passes` takes their place.
+On other devices `passes` takes their place. Nothing tells XLA how to spread them
+over several devices. JAX 0.12 still has this way to Triton, but announces its end.
 
 Each program works on some rows (positions) and columns (channels) of one picture,
 a block at a time. Sums leave it as one row of numbers, and are added up outside.

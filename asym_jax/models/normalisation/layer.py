@@ -82,12 +82,14 @@ def _forward(features: Features, scale: PerWidth, bias: PerWidth, settings: Sett
 
 def _backward(settings: Settings, kept: tuple, pull: Features) -> tuple[Features, PerWidth, PerWidth]:
     features, mean, rstd, scale, bias = kept
+    # A compiler would notice that the following was computed before, and keep all of it, several float32 arrays as large as the
+    # features. (Barriers against that are dropped on CPUs.) Hence the zero: it makes the mean another one, known only now.
     mean = mean + 0 * pull[:, 0, 0, :1].astype(jnp.float32)
     _, h, w, c = features.shape
     affine = _affine(features, mean, rstd, scale, bias)
     written = _written_by(settings.kernel)
     of_gradient, of_product = written.sum_gradients(features, pull, affine, silu=settings.silu)
-    # Of the same inputs, but read again: a compiler that notices what both passes share would rather keep it, as large as it is.
+    # Accelerators shall read the features again, rather than write and read what both passes have in common.
     features, pull = jax.lax.optimization_barrier((features, pull))
     count = h * w * (c // settings.groups)
     wide = scale.reshape(1, c)
