@@ -116,7 +116,7 @@ def train_step(
     candidate, norms = _apply(parts, ema_decay, state, gradients, critic_gradients)
     metrics |= norms
 
-    finite = functools.reduce(jnp.logical_and, map(jnp.isfinite, [metrics["loss/total"], *norms.values()]))
+    finite = jnp.all(jnp.isfinite(jnp.stack([metrics["loss/total"], *norms.values()])))
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), candidate, state)
     applied = updates_applied(kept.decoder_opt)
     if applied is not None:
@@ -138,7 +138,9 @@ def _found_together(
         def find_split(part: Batch) -> Found:
             return devices.split(find(frozen, state, part, mean=devices.mean), places)
 
-        return devices.mean_of_split(averaged_over_parts(find_split, share, parts=accumulate), places)
+        found = averaged_over_parts(find_split, share, parts=accumulate)
+        with jax.named_scope("found"):
+            return devices.mean_of_split(found, places)
 
     return devices.each(look, found=places)
 
@@ -173,7 +175,8 @@ def find_gradients(
     if critic_awake:
         critic = criticise(parts, state.critic, image, reconstruction)
         last_layer_adversarial, _ = pull_to_features(critic.cotangent)
-        kernels = mean([last_layer["conv_out"]["kernel"], last_layer_adversarial["conv_out"]["kernel"]])
+        with jax.named_scope("last_layer"):
+            kernels = mean([last_layer["conv_out"]["kernel"], last_layer_adversarial["conv_out"]["kernel"]])
         weight = adaptive_weight(*kernels, factor=loss.adversarial, maximum=loss.adaptive_max)
         share = adversarial_share(loss, state.step)
         felt = jnp.where(share > 0, weight * share if loss.adversarial_ramp else weight, 0.0)
