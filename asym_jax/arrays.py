@@ -20,6 +20,10 @@ Pixels = UInt8[Array, "b H W 3"]
 Mask = Float[Array, "b H W 1"]
 """1 where the picture is to be regenerated, 0 where it must survive; soft values are allowed."""
 
+OneOrAllImages = Float[Array, "#b H W 3"]
+OneOrAllMasks = Float[Array, "#b H W 1"]
+"""As `Images` and `Mask`; one of them may stand for the whole batch."""
+
 Latents = Float[Array, "b h w z"]
 """Unscaled latents: Stable Diffusion's `scaling_factor` is the business of the pipelines."""
 

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from asym_jax.arrays import Params
 from asym_jax.config import TrainConfig
 from asym_jax.data.masks import find_recipe
-from asym_jax.models.autoencoder import AutoencoderKL
+from asym_jax.models.autoencoder import AutoencoderKL, SymmetricAutoencoder
 from asym_jax.models.critic import Critic
 from asym_jax.models.vgg import VGG16
 from asym_jax.training.networks import Networks, asymmetric, fresh_decoder, initial_state
@@ -19,11 +19,11 @@ from asym_jax.training.state import TrainState
 from asym_jax.weights import load_pretrained
 
 
-def networks_of(config: TrainConfig) -> Networks:
-    """What training builds for a config, without its downloads: the frozen autoencoder is the small one or Stable Diffusion's."""
-    vae = AutoencoderKL()
-    if config.model.vae == "asset":
-        vae, _ = load_pretrained("asset")
+def networks_of(config: TrainConfig, vae: SymmetricAutoencoder | None = None) -> Networks:
+    """What training builds for a config, without its downloads: unless given, the frozen autoencoder is the small one or
+    Stable Diffusion's."""
+    if vae is None:
+        vae = load_pretrained("asset")[0] if config.model.vae == "asset" else AutoencoderKL()
     vae = vae.copy(dtype=config.model.dtype, norm=config.model.norm)
     model = asymmetric(config.model, vae)
     shape = jax.eval_shape(lambda: fresh_decoder(model, jax.random.key(0)))

@@ -13,8 +13,9 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from asym_jax.arrays import Images, Latents, Mask
+from asym_jax.arrays import Images, Latents, Mask, OneOrAllImages, OneOrAllMasks
 from asym_jax.models.blocks import convolution
+from asym_jax.models.condition import Condition
 from asym_jax.models.decoder import Decoder
 from asym_jax.models.encoder import Encoder, Point, Posterior
 from asym_jax.models.normalisation.layer import Kernel
@@ -135,13 +136,27 @@ class AsymmetricAutoencoder(Bottleneck):
         )
         self.set_up_bottleneck()
 
-    def decode(self, latents: Latents, *, image: Images | None = None, mask: Mask | None = None) -> Images:
+    def decode(
+        self,
+        latents: Latents,
+        *,
+        image: OneOrAllImages | None = None,
+        mask: OneOrAllMasks | None = None,
+        condition: Condition | None = None,
+    ) -> Images:
         """Pictures, unclipped. With `image` and `mask`, pixels where the mask is 0 come from `image`.
 
+        One picture and its mask may stand for all latents. What the decoder makes of them can be kept, and given in their
+        place: `condition = model.apply(..., image, mask, method="condition")`.
+
         Raises:
-            ValueError: only one of `image` and `mask` was given, or sizes do not match.
+            ValueError: as `Decoder.features` does.
         """
-        return self.decoder(self.decoder_input(latents), image=image, mask=mask)
+        return self.decoder(self.decoder_input(latents), image=image, mask=mask, condition=condition)
+
+    def condition(self, image: Images, mask: Mask) -> Condition:
+        """What `decode` uses of pictures and masks. Raises ValueError if their sizes differ."""
+        return self.decoder.condition(image, mask)
 
     def __call__(self, images: Images, *, mask: Mask | None = None) -> Images:
         """Encodes and decodes the mean, with `images` as condition; initialises every parameter."""

@@ -13,6 +13,10 @@ from jaxtyping import Array, Float
 from asym_jax.arrays import Features, Mask
 from asym_jax.models.blocks import convolution
 
+OneOrAllFeatures = Float[Array, "#b h w c"]
+SmallMasks = Float[Array, "#b h w 1"]
+"""Of every picture, or of one that stands for the whole batch."""
+
 
 def shrink_mask(mask: Mask, *, height: int, width: int) -> Float[Array, "b h w 1"]:
     """Picks every k-th pixel, as PyTorch's nearest-neighbour `interpolate` does.
@@ -22,7 +26,7 @@ def shrink_mask(mask: Mask, *, height: int, width: int) -> Float[Array, "b h w 1
     return mask[:, :: mask.shape[1] // height, :: mask.shape[2] // width]
 
 
-def blend_by_addition(latent_path: Features, condition: Features, mask: Mask) -> Features:
+def blend_by_addition(latent_path: Features, condition: OneOrAllFeatures, mask: SmallMasks) -> Features:
     """latent_path * mask + condition * (1 - mask), the published form (section 3.2 of the paper)."""
     return latent_path * mask + condition * (1 - mask)
 
@@ -36,5 +40,6 @@ class ConcatenationBlend(nn.Module):
     def setup(self) -> None:
         self.conv = convolution(2 * self.channels, self.channels, kernel=1, dtype=self.dtype)
 
-    def __call__(self, latent_path: Features, condition: Features, mask: Mask) -> Features:
-        return self.conv(jnp.concatenate([latent_path * mask, condition * (1 - mask)], axis=-1))
+    def __call__(self, latent_path: Features, condition: OneOrAllFeatures, mask: SmallMasks) -> Features:
+        visible = jnp.broadcast_to(condition * (1 - mask), latent_path.shape)
+        return self.conv(jnp.concatenate([latent_path * mask, visible], axis=-1))

@@ -1,11 +1,20 @@
 """The condition encoder: a light pyramid of features of the pixels that must survive."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from asym_jax.arrays import Images, Pyramid
+from asym_jax.arrays import Images, Mask, Pyramid
 from asym_jax.models.blocks import Padding, convolution, same
+
+
+class Condition(NamedTuple):
+    """All that a decoder uses of pictures and masks, whatever the latents: as many as there are latents, or one for all."""
+
+    pyramid: Pyramid  # lowest resolution first, one for each blend
+    mask: Mask
 
 
 class ConditionEncoder(nn.Module):

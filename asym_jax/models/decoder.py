@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from asym_jax.arrays import Features, Images, Latents, Mask, NewFeatures, Pyramid
+from asym_jax.arrays import Features, Images, Latents, Mask, NewFeatures, OneOrAllImages, OneOrAllMasks
 from asym_jax.models.blend import ConcatenationBlend, blend_by_addition, shrink_mask
 from asym_jax.models.blocks import MidBlock, UpBlock, at_each_level, convolution
-from asym_jax.models.condition import ConditionEncoder
+from asym_jax.models.condition import Condition, ConditionEncoder
 from asym_jax.models.normalisation.layer import GroupNorm, Kernel
 from asym_jax.models.remat import Remat, forgetful
 
@@ -21,6 +21,9 @@ class Decoder(nn.Module):
     before the last normalisation. Without `image` and `mask` this is the plain
     decoder of Stable Diffusion's autoencoder. With `blend="add"`, a mask of ones
     gives the plain decoder too, and a mask of zeros makes the latents irrelevant.
+
+    One picture and its mask may stand for a whole batch of latents, and `condition` keeps what is made of them for several
+    batches: condition features are then computed once.
 
     Attributes:
         channels: widths per level, full resolution first; any number of levels.
@@ -73,18 +76,36 @@ class Decoder(nn.Module):
             if self.blend == "concatenate":
                 self.condition_blends = [ConcatenationBlend(width, self.dtype) for width in widths]
 
-    def features(self, latents: Latents, image: Images | None = None, mask: Mask | None = None) -> NewFeatures:
+    def condition(self, image: Images, mask: Mask) -> Condition:
+        """What decoding uses of pictures and masks, to be given to it in their place.
+
+        Raises:
+            ValueError: their sizes differ, or this decoder has no condition encoder.
+        """
+        if not self.conditional:
+            raise ValueError("this decoder has no condition encoder: it takes neither image nor mask")
+        if image.shape[:3] != mask.shape[:3]:
+            raise ValueError(f"image has shape {image.shape} and mask {mask.shape}: a mask for each picture, of its size")
+        return Condition(self.condition_encoder(image * (1 - mask))[::-1], mask)
+
+    def features(
+        self,
+        latents: Latents,
+        image: OneOrAllImages | None = None,
+        mask: OneOrAllMasks | None = None,
+        condition: Condition | None = None,
+    ) -> NewFeatures:
         """All of the decoder but its last convolution.
 
         Raises:
-            ValueError: only one of `image` and `mask` was given, the sizes do not
-                match the latents, or this decoder has no condition encoder.
+            ValueError: only one of `image` and `mask` was given, or they and a `condition`; sizes or numbers do not
+                match the latents; this decoder has no condition encoder, or the condition comes from another one.
         """
-        pyramid = self._condition(latents, image, mask)
+        condition = self._condition(latents, image, mask, condition)
         features = self.begin(latents)
         for i, block in enumerate(self.up_blocks):
-            features = block(self._blend(i, features, pyramid, mask))
-        features = self._blend(len(self.up_blocks), features, pyramid, mask)
+            features = block(self._blend(i, features, condition))
+        features = self._blend(len(self.up_blocks), features, condition)
         return forgetful(lambda self, features: self.conv_norm_out(features), self.remat)(self, features)
 
     def begin(self, latents: Latents) -> NewFeatures:
@@ -95,34 +116,55 @@ class Decoder(nn.Module):
         """The blend at the entry of level `place` (lowest resolution first), or, after all levels, the last one."""
         if image is None or mask is None:
             return features
-        return self._blend(place, features, self.condition_encoder(image * (1 - mask))[::-1], mask)
+        return self._blend(place, features, self.condition(image, mask))
 
     def to_pixels(self, features: Features) -> Images:
         """The last convolution. Unclipped; pictures are in [-1, 1]."""
         return self.conv_out(features).astype(jnp.float32)
 
-    def __call__(self, latents: Latents, *, image: Images | None = None, mask: Mask | None = None) -> Images:
+    def __call__(
+        self,
+        latents: Latents,
+        *,
+        image: OneOrAllImages | None = None,
+        mask: OneOrAllMasks | None = None,
+        condition: Condition | None = None,
+    ) -> Images:
         """Pictures, unclipped, `2 ** (levels - 1)` times as large as the latents. Raises as `features` does."""
-        return self.to_pixels(self.features(latents, image, mask))
+        return self.to_pixels(self.features(latents, image, mask, condition))
 
-    def _condition(self, latents: Latents, image: Images | None, mask: Mask | None) -> Pyramid | None:
-        """Condition features, lowest resolution first, or None without a picture."""
-        if image is None and mask is None:
+    def _condition(
+        self, latents: Latents, image: OneOrAllImages | None, mask: OneOrAllMasks | None, condition: Condition | None
+    ) -> Condition | None:
+        """What is to be blended in, or None without a picture."""
+        given = {"image": image, "mask": mask}
+        if condition is not None:
+            if image is not None or mask is not None:
+                raise ValueError("image and mask are in the condition already: give these two, or that")
+            if not self.conditional:
+                raise ValueError("this decoder has no condition encoder: it takes no condition")
+            widths = (*self.channels, self.channels[-1])[::-1]
+            if (there := tuple(features.shape[-1] for features in condition.pyramid)) != widths:
+                raise ValueError(f"the condition has features of {there} channels, as of another decoder; this one has {widths}")
+            given = {"the condition's mask": condition.mask}
+        elif image is None and mask is None:
             return None
-        if image is None or mask is None:
+        elif image is None or mask is None:
             raise ValueError("image and mask go together: give both, or neither for the plain decoder")
-        if not self.conditional:
-            raise ValueError("this decoder has no condition encoder: it takes neither image nor mask")
         scale = 2 ** (len(self.channels) - 1)
-        expected = (latents.shape[0], latents.shape[1] * scale, latents.shape[2] * scale)
-        for name, array in (("image", image), ("mask", mask)):
-            if array.shape[:3] != expected:
-                raise ValueError(f"{name} has shape {array.shape}; latents of shape {latents.shape} need {expected}")
-        return self.condition_encoder(image * (1 - mask))[::-1]
+        b, h, w, _ = latents.shape
+        expected = (b, h * scale, w * scale)
+        for name, array in given.items():
+            if array.shape[:3] not in (expected, (1, *expected[1:])):
+                raise ValueError(
+                    f"{name} has shape {array.shape}; latents of shape {latents.shape} need {expected}, or one for all"
+                )
+        return condition or self.condition(image, mask)
 
-    def _blend(self, place: int, features: Features, pyramid: Pyramid | None, mask: Mask | None) -> Features:
-        if pyramid is None:
+    def _blend(self, place: int, features: Features, condition: Condition | None) -> Features:
+        if condition is None:
             return features
+        pyramid, mask = condition
         small = shrink_mask(mask, height=features.shape[1], width=features.shape[2]).astype(features.dtype)
         if self.blend == "concatenate":
             return self.condition_blends[place](features, pyramid[place], small)

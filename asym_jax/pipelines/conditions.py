@@ -2,16 +2,18 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from asym_jax.arrays import Images, Latents, Params
+from asym_jax.arrays import Latents, OneOrAllImages, Params
 from asym_jax.pipelines.vae import FlaxConditionedAutoencoderKL
 
 
-def scaled_posterior(vae: FlaxConditionedAutoencoderKL, params: Params, images: Images, noise: Latents) -> Latents:
-    """Latents of pictures as the network knows them: a sample of the posterior, scaled."""
+def scaled_posterior(vae: FlaxConditionedAutoencoderKL, params: Params, images: OneOrAllImages, noise: Latents) -> Latents:
+    """Latents of pictures as the network knows them: a sample of the posterior, scaled. One picture may stand for all noise."""
     posterior = vae.model.apply({"params": params}, images, method="encode")
+    posterior = jax.tree.map(lambda moment: jnp.broadcast_to(moment, noise.shape), posterior)
     return posterior.at(noise) * vae.config.scaling_factor
 
 

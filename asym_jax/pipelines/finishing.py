@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from asym_jax.arrays import Images, Latents, Params
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL
 from asym_jax.models.tiles import decode_in_tiles
-from asym_jax.pipelines.inputs import AnyImages, AnyMask, to_pil
+from asym_jax.pipelines.inputs import AnyImages, OneOrAnyImages, OneOrAnyMask, to_pil
 from asym_jax.pipelines.saving import save_pipeline
 from asym_jax.pipelines.schedule import Sampling, Table, table
 from asym_jax.pipelines.vae import Autoencoder, FlaxConditionedAutoencoderKL
@@ -54,17 +54,23 @@ class SharedSteps:
         params: Params,
         latents: Latents,
         *,
-        image: AnyImages | None = None,
-        mask: AnyMask | None = None,
+        image: OneOrAnyImages | None = None,
+        mask: OneOrAnyMask | None = None,
         tile: int | None = None,
     ) -> Images:
         """Pictures, unclipped, from what `latents` gave, with this pipeline's decoder. A plain one ignores `image` and `mask`.
+
+        One picture and its mask may stand for all latents: what the decoder makes of them is then computed once.
 
         Args:
             tile: longest side of a window in latents, for pictures too large for the memory (see `models.tiles`).
         """
         condition = {"image": image, "mask": mask} if isinstance(self.vae.model, AsymmetricAutoencoderKL) else {}
         if tile:
+            condition = {
+                name: array if array is None else np.broadcast_to(array, (len(latents), *array.shape[1:]))
+                for name, array in condition.items()
+            }
             return jnp.asarray(decode_in_tiles(self.vae.model, params["vae"], latents, window=tile, **condition))
         return decode(self.vae.model, params["vae"], latents, **condition)
 

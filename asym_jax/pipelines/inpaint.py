@@ -18,7 +18,16 @@ from asym_jax.models.blend import shrink_mask
 from asym_jax.pipelines.conditions import embed_words, scaled_posterior
 from asym_jax.pipelines.denoise import POSTERIOR, START, denoise, guided, noise_for, picture_keys
 from asym_jax.pipelines.finishing import Generated, SharedSteps
-from asym_jax.pipelines.inputs import AnyImages, AnyMask, MaskPicture, Picture, as_images, as_masks, require_size, token_ids
+from asym_jax.pipelines.inputs import (
+    MaskPicture,
+    OneOrAnyImages,
+    OneOrAnyMask,
+    Picture,
+    as_images,
+    as_masks,
+    require_size,
+    token_ids,
+)
 from asym_jax.pipelines.loading import Decoder, SafetyChecking, add_words, adopted, load_shared, require_kind
 from asym_jax.pipelines.quiet import no_farewell
 from asym_jax.pipelines.schedule import INPAINTING, Sampling, Table
@@ -27,12 +36,12 @@ from asym_jax.pipelines.vae import ConditionedVAE, channels_last
 
 
 class InpaintInputs(NamedTuple):
-    """A batch; every array may be spread over devices along its first axis."""
+    """A batch; every array may be spread over devices along its first axis, but a picture that stands for all."""
 
     prompt_ids: Int[Array | np.ndarray, "b t"]
     negative_ids: Int[Array | np.ndarray, "b t"]
-    image: AnyImages  # whole, in [-1, 1]
-    mask: AnyMask  # in [0, 1]: soft masks reach the decoder as they are, the network sees them cut at 0.5
+    image: OneOrAnyImages  # whole, in [-1, 1]
+    mask: OneOrAnyMask  # in [0, 1]: soft masks reach the decoder as they are, the network sees them cut at 0.5
     index: Int[Array | np.ndarray, " b"]  # in the data set; decides the noise, together with the seed
 
 
@@ -90,14 +99,22 @@ class FlaxAsymmetricInpaintPipeline(SharedSteps, FlaxStableDiffusionInpaintPipel
     ) -> InpaintInputs:
         """A batch from words, whole pictures and masks (white is regenerated), of one size that fits the network.
 
+        One picture and one mask may stand for all prompts: several results for one picture, which is then encoded once, and
+        what the decoder makes of it is computed once.
+
         Raises:
-            InputError: sizes differ or do not fit, or values are out of range.
+            InputError: sizes or numbers differ or do not fit, or values are out of range.
         """
         image, mask = as_images(images), as_masks(masks)
+        if len(image) != len(mask) or len(image) not in (1, len(prompts)):
+            raise InputError(
+                f"{len(prompts)} prompts, {len(image)} pictures and {len(mask)} masks: give one of each for every result, "
+                "or one picture and one mask for all prompts"
+            )
         require_size(*image.shape[1:3], self.multiple)
-        negative = [""] * len(image) if negative_prompts is None else negative_prompts
+        negative = [""] * len(prompts) if negative_prompts is None else negative_prompts
         ids = (token_ids(self.tokenizer, words) for words in (prompts, negative))
-        return InpaintInputs(*ids, image, mask, np.arange(len(image)) if index is None else np.asarray(index))
+        return InpaintInputs(*ids, image, mask, np.arange(len(prompts)) if index is None else np.asarray(index))
 
     def latents(self, params: Params, inputs: InpaintInputs, *, seed: int = 0, sampling: Sampling = INPAINTING) -> Latents:
         """Unscaled latents, for any decoder: the same whatever the batch, the devices and the decoder.
@@ -186,7 +203,7 @@ def _latents(
     shape = (image.shape[1] // pipeline.stride, image.shape[2] // pipeline.stride, vae.config.latent_channels)
     context = embed_words(pipeline, params["text_encoder"], ids, negative_ids, is_guided)
     masked = scaled_posterior(vae, params["vae"], image * (1 - hard), noise_for(keys, POSTERIOR, shape))
-    small = shrink_mask(hard, height=shape[0], width=shape[1])
+    small = jnp.broadcast_to(shrink_mask(hard, height=shape[0], width=shape[1]), (len(ids), *shape[:2], 1))
     predict = guided(
         pipeline.unet, params["unet"], context, guidance, lambda latents: jnp.concatenate([latents, small, masked], axis=-1)
     )

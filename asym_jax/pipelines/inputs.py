@@ -20,6 +20,10 @@ AnyImages = Float[Array | np.ndarray, "b H W 3"]
 AnyMask = Float[Array | np.ndarray, "b H W 1"]
 """`Images` and `Mask`, on the host or on devices."""
 
+OneOrAnyImages = Float[Array | np.ndarray, "#b H W 3"]
+OneOrAnyMask = Float[Array | np.ndarray, "#b H W 1"]
+"""The same; one may stand for a whole batch."""
+
 
 def as_images(pictures: Sequence[Picture]) -> Float[np.ndarray, "b H W 3"]:
     """Pictures in [-1, 1], never resized.

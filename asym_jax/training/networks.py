@@ -39,6 +39,10 @@ class Networks:
     groups: tuple[tuple[str, float], ...] = ((".*", 1.0),)
     perceptual_dtype: Literal["model", "float32", "exact"] = "model"  # as in `LossConfig`
 
+    def spread_over(self, axes: tuple[str, ...]) -> "Networks":
+        """These networks inside of a `jax.shard_map`, where each device sees some of the pictures; `axes` are all of its axes."""
+        return dataclasses.replace(self, critic=self.critic and self.critic.copy(axes=axes))
+
     def draw_masks(self, key: PRNGKey, image: Images) -> Mask:
         """A fresh mask for each picture."""
         count, height, width, _ = image.shape

@@ -11,12 +11,12 @@ from asym_jax.arrays import Params
 from asym_jax.config import TrainConfig
 from asym_jax.data.latent_cache import CachedBatch
 from asym_jax.training.costs import costs_of
-from asym_jax.training.gathering import Gathered
 from asym_jax.training.log import Log
 from asym_jax.training.networks import Networks
 from asym_jax.training.sharding import batch_sharding, replicated
 from asym_jax.training.state import TrainState
 from asym_jax.training.step import train_step
+from asym_jax.training.together import Devices
 
 
 class Program:
@@ -54,9 +54,8 @@ class Program:
         """The update, with or without a critic, before it is compiled. Everything stays where it is."""
         config, mesh = self._config, self._mesh
         places, frozen_places = (jax.tree.map(lambda leaf: leaf.sharding, tree) for tree in (state, frozen))
-        parts = self._networks
-        if config.sharding.fsdp > 1:
-            parts = Gathered(parts, mesh, places.decoder, places.critic)
+        devices = Devices(mesh, frozen_places, places)
+        parts = self._networks.spread_over(mesh.axis_names)
 
         def update(frozen: Params, state: TrainState, batch: jax.Array | CachedBatch):
             return train_step(
@@ -69,7 +68,7 @@ class Program:
                 batch,
                 critic_awake=critic_awake,
                 accumulate=config.optim.accumulate,
-                devices=mesh.size,
+                devices=devices,
             )
 
         spread = batch_sharding(mesh)

@@ -1,13 +1,13 @@
 """One update of decoder and critic, as a pure function of its arguments."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PyTree
 
 from asym_jax.arrays import Features, Images, Latents, Logits, Mask, Moments, NewFeatures, Params, PerImage, Pixels, PRNGKey, Scalar
 from asym_jax.config import LossConfig
@@ -19,6 +19,7 @@ from asym_jax.training.accumulation import averaged_over_parts
 from asym_jax.training.norms import critic_norms, group_norms
 from asym_jax.training.optim import updates_applied
 from asym_jax.training.state import TrainState, averaged
+from asym_jax.training.together import Devices
 
 
 @runtime_checkable
@@ -52,7 +53,7 @@ class Found(NamedTuple):
     """What the losses of a batch, or of a part of it, say."""
 
     gradients: Params  # of the decoder
-    critic_gradients: Params
+    critic_gradients: Params | None  # None while the critic sleeps
     metrics: dict[str, Scalar]  # `loss/total` among them
 
 
@@ -75,7 +76,7 @@ def train_step(
     *,
     critic_awake: bool,
     accumulate: int = 1,
-    devices: int = 1,
+    devices: Devices | None = None,
 ) -> tuple[TrainState, dict[str, Scalar]]:
     """The next state and the scalars worth plotting.
 
@@ -97,21 +98,25 @@ def train_step(
             steps before `loss.critic_start`.
         accumulate: parts that the batch is worked through in, one after another; gradients and scalars are averaged. Noise
             and masks are those of the whole batch. The adaptive weight and the critic's statistics are of each part.
-        devices: over which the batch is spread; each part is spread over them too.
+        devices: over which the batch is spread; each part is spread over them too, and takes from every device what lies
+            there already: part k is the k-th share of each device's share. None: one.
     """
     noise_key, mask_key = jax.random.split(jax.random.fold_in(root_key, state.step))
     pixels, moments = batch if isinstance(batch, CachedBatch) else (batch, None)
     image = pixels.astype(jnp.float32) / 127.5 - 1
     batch = Batch(image, parts.draw_masks(mask_key, image), parts.draw_noise(noise_key, image), moments)
-
-    def look(batch: Batch) -> Found:
-        return find_gradients(parts, loss, frozen, state, batch, critic_awake=critic_awake)
-
-    gradients, critic_gradients, metrics = averaged_over_parts(look, batch, parts=accumulate, devices=devices)
+    find = functools.partial(find_gradients, parts, loss, critic_awake=critic_awake)
+    if devices is None:
+        found = averaged_over_parts(lambda part: find(frozen, state, part), batch, parts=accumulate)
+    else:
+        found = _found_together(find, devices, critic_awake=critic_awake, accumulate=accumulate)(frozen, state, batch)
+    gradients, critic_gradients, metrics = found
+    if critic_gradients is None:
+        critic_gradients = jax.tree.map(jnp.zeros_like, state.critic)
     candidate, norms = _apply(parts, ema_decay, state, gradients, critic_gradients)
     metrics |= norms
 
-    finite = functools.reduce(jnp.logical_and, map(jnp.isfinite, [metrics["loss/total"], *norms.values()]))
+    finite = jnp.all(jnp.isfinite(jnp.stack([metrics["loss/total"], *norms.values()])))
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), candidate, state)
     applied = updates_applied(kept.decoder_opt)
     if applied is not None:
@@ -119,8 +124,43 @@ def train_step(
     return kept._replace(step=state.step + 1), metrics | {"finite": finite.astype(jnp.float32)}
 
 
-def find_gradients(parts: Parts, loss: LossConfig, frozen: Params, state: TrainState, batch: Batch, *, critic_awake: bool) -> Found:
-    """The gradients of both networks at `state`."""
+def _found_together(
+    find: Callable[..., Found], devices: Devices, *, critic_awake: bool, accumulate: int
+) -> Callable[[Params, TrainState, Batch], Found]:
+    """`find` by all devices on their shares of a batch, averaged."""
+    places = Found(devices.state.decoder, devices.state.critic if critic_awake else None, devices.everywhere)
+
+    def look(frozen: Params, state: TrainState, share: Batch) -> Found:
+        frozen = devices.whole(frozen, devices.frozen)
+        networks = ("decoder", "critic")
+        state = state._replace(**{name: devices.whole(getattr(state, name), getattr(devices.state, name)) for name in networks})
+
+        def find_split(part: Batch) -> Found:
+            return devices.split(find(frozen, state, part, mean=devices.mean), places)
+
+        found = averaged_over_parts(find_split, share, parts=accumulate)
+        with jax.named_scope("found"):
+            return devices.mean_of_split(found, places)
+
+    return devices.each(look, found=places)
+
+
+def find_gradients(
+    parts: Parts,
+    loss: LossConfig,
+    frozen: Params,
+    state: TrainState,
+    batch: Batch,
+    *,
+    critic_awake: bool,
+    mean: Callable[[PyTree], PyTree] = lambda tree: tree,
+) -> Found:
+    """The gradients of both networks at `state`.
+
+    Args:
+        mean: the average over the devices that see other parts of the same batch. The adaptive weight depends on all of them;
+            all other results are those of `batch` alone.
+    """
     image, mask, noise, moments = batch
     latents = parts.encode(frozen, noise, image) if moments is None else parts.sample(frozen, noise, moments)
     latents = jax.lax.stop_gradient(latents)
@@ -131,16 +171,13 @@ def find_gradients(parts: Parts, loss: LossConfig, frozen: Params, state: TrainS
     )
     last_layer, _ = pull_to_features(cotangent)
 
-    critic_gradients = jax.tree.map(jnp.zeros_like, state.critic)
+    critic_gradients = None
     if critic_awake:
         critic = criticise(parts, state.critic, image, reconstruction)
         last_layer_adversarial, _ = pull_to_features(critic.cotangent)
-        weight = adaptive_weight(
-            last_layer["conv_out"]["kernel"],
-            last_layer_adversarial["conv_out"]["kernel"],
-            factor=loss.adversarial,
-            maximum=loss.adaptive_max,
-        )
+        with jax.named_scope("last_layer"):
+            kernels = mean([last_layer["conv_out"]["kernel"], last_layer_adversarial["conv_out"]["kernel"]])
+        weight = adaptive_weight(*kernels, factor=loss.adversarial, maximum=loss.adaptive_max)
         share = adversarial_share(loss, state.step)
         felt = jnp.where(share > 0, weight * share if loss.adversarial_ramp else weight, 0.0)
         cotangent = cotangent + felt * critic.cotangent
@@ -148,8 +185,8 @@ def find_gradients(parts: Parts, loss: LossConfig, frozen: Params, state: TrainS
         critic_gradients = critic.gradients
         metrics |= critic.metrics | {"adaptive_weight": weight, "adversarial_share": share, "adversarial_weight": felt}
         metrics |= {
-            "norm/last_layer/reconstruction": optax.tree.norm(last_layer["conv_out"]["kernel"]),
-            "norm/last_layer/adversarial": optax.tree.norm(last_layer_adversarial["conv_out"]["kernel"]),
+            "norm/last_layer/reconstruction": optax.tree.norm(kernels[0]),
+            "norm/last_layer/adversarial": optax.tree.norm(kernels[1]),
         }
 
     last_layer, features_cotangent = pull_to_features(cotangent)

@@ -1,9 +1,12 @@
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 from asym_jax.models.critic import Critic
 
@@ -52,6 +55,30 @@ def test_agrees_with_torch_group_by_group(norm_images, parts):
     with torch.no_grad():
         expected = torch.cat([model(torch.from_numpy(images[part].transpose(0, 3, 1, 2).copy())) for part in parts])
     np.testing.assert_allclose(got, expected.numpy().transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm_images", [3, 6, 4, 12])
+def test_a_group_may_lie_on_several_devices(norm_images):
+    """Three pictures on each of four devices: groups are one device's, two devices', parts of two devices', or all."""
+    random = np.random.default_rng(0)
+    images = jnp.float32(random.uniform(-1, 1, (12, 8, 8, 3)) * np.linspace(0.1, 1, 12).reshape(-1, 1, 1, 1))
+    upstream = jnp.float32(random.normal(size=(12, 2, 2, 1)))
+    critic = Critic(channels=2, layers=1, norm_images=norm_images)
+    params = critic.init(jax.random.key(0), images)["params"]
+
+    def pulled(critic, params, images, upstream):
+        logits, pull = jax.vjp(lambda *given: critic.apply({"params": given[0]}, given[1]), params, images)
+        return logits, *pull(upstream)
+
+    def on_one(params, images, upstream):
+        logits, of_params, of_images = pulled(critic.copy(axes=("a", "b")), params, images, upstream)
+        return logits, jax.lax.psum(of_params, ("a", "b")), of_images
+
+    mesh, rows = jax.make_mesh((2, 2), ("a", "b"), axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:4]), P(("a", "b"))
+    shared = jax.shard_map(on_one, mesh=mesh, in_specs=(P(), rows, rows), out_specs=(rows, P(), rows), check_vma=False)
+    got = jax.jit(shared)(params, images, upstream)
+    expected = jax.jit(functools.partial(pulled, critic))(params, images, upstream)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, expected)
 
 
 def test_initial_values_are_those_of_the_reference():

@@ -79,6 +79,25 @@ def test_folders_of_pytorch_give_the_same_pictures_here(pytorch, torch_model, lo
     assert_same_pictures(pytorch, torch_model, model, params, pictures)
 
 
+def test_one_picture_for_several_latents_gives_the_pictures_of_pytorch(pytorch, torch_asymmetric, pictures, tmp_path):
+    """Which is given the picture once for each of them."""
+    torch_asymmetric.save_pretrained(tmp_path)
+    model, params = load_pretrained(tmp_path)
+    image, mask, latents = (pytorch.torch.from_numpy(array) for array in pictures)
+    latents = pytorch.torch.cat([latents, latents.flip(-1)[:1]])
+    with pytorch.torch.no_grad():
+        expected = torch_asymmetric.decode(latents, image=image[1:].repeat(3, 1, 1, 1), mask=mask[1:].repeat(3, 1, 1, 1)).sample
+    latents, image, mask, expected = (np.moveaxis(array.numpy(), 1, -1) for array in (latents, image, mask, expected))
+
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def decoded(params, latents, image, mask):
+        condition = model.apply({"params": params}, image, mask, method="condition")
+        return model.apply({"params": params}, latents, condition=condition, method="decode")
+
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(decoded(params, latents, image[1:], mask[1:]), expected, atol=TOLERANCE)
+
+
 def test_our_folders_give_the_same_pictures_in_pytorch(pytorch, torch_model, loaded, pictures, tmp_path, said_by_diffusers):
     model, params = loaded[0], random_like(loaded[1])
     save_pretrained(tmp_path / "new" / "vae", model, params)
