@@ -19,9 +19,12 @@ from asym_jax.training.state import TrainState
 from asym_jax.weights import load_pretrained
 
 
-def networks_of(config: TrainConfig) -> Networks:
-    """What training builds for a config, without its downloads: the frozen autoencoder is the small one or Stable Diffusion's."""
-    vae = AutoencoderKL()
+def networks_of(config: TrainConfig, vae: AutoencoderKL | None = None) -> Networks:
+    """What training builds for a config, without its downloads: the frozen autoencoder is the small one or Stable Diffusion's.
+
+    `vae` takes its place.
+    """
+    vae = vae or AutoencoderKL()
     if config.model.vae == "asset":
         vae, _ = load_pretrained("asset")
     vae = vae.copy(dtype=config.model.dtype)

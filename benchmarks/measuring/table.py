@@ -53,7 +53,7 @@ def _row(name: str, peer: dict[str, Any]) -> tuple[str, ...]:
 
 def _check_lines(check: dict[str, Any]) -> list[str]:
     if not check["compared_with"]:
-        return ["results were not compared: no PyTorch here"]
+        return ["results were not compared: no peer of PyTorch's took part"]
     worst = {name: max(one["largest"] for one in errors.values()) for name, errors in check["errors"].items()}
     return [
         f"largest relative difference from {check['compared_with']}: "
