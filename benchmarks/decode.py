@@ -15,29 +15,22 @@ from pathlib import Path
 from benchmarks.measuring import command
 from benchmarks.measuring.agreement import Bound
 from benchmarks.measuring.operations import condition_encoder, decoder
-from benchmarks.measuring.race import OURS, Contest, Entrant
+from benchmarks.measuring.race import Contest, Entrant
 from benchmarks.peers.contest import Case
 
-PEERS = {
-    "torch": "diffusers' AsymmetricAutoencoderKL, eager, channels first",
-    "torch channels last": "the same, channels last",
-    "torch compiled": "the same through torch.compile (on a GPU: max-autotune)",
-    "diffusers flax": "FlaxAutoencoderKL; base without a mask only",
+PEERS = command.torch_peers("diffusers' AsymmetricAutoencoderKL") | {
+    "diffusers flax": "FlaxAutoencoderKL; base without a mask only"
 }
 BOUNDS = {"float32": Bound(3e-5, 1e-4), "tf32": Bound(5e-3, 2e-2), "bfloat16": Bound(3e-2, 0.15)}
 
 
 def entrants(case: Case, names: list[str], compile_mode: str | None) -> list[Entrant]:
-    """Ours first, and PyTorch's plain peer second, if it takes part."""
-    mode = compile_mode or "automatic"
-    everyone = {
-        "torch": Entrant("torch", "benchmarks.peers.decode:torch", (False, None)),
-        "torch channels last": Entrant("torch channels last", "benchmarks.peers.decode:torch", (True, None)),
-        "torch compiled": Entrant("torch compiled", "benchmarks.peers.decode:torch", (True, mode)),
-    }
-    if not case.mask and case.model in ("base", "tiny"):
-        everyone["diffusers flax"] = Entrant("diffusers flax", "benchmarks.peers.decode:flax", torch=False)
-    return [Entrant(OURS, "benchmarks.peers.decode:ours", torch=False), *(everyone[n] for n in everyone if n in names)]
+    """Ours first."""
+    module = "benchmarks.peers.decode"
+    found = command.forward_entrants(f"{module}:ours", f"{module}:torch", names, compile_mode)
+    if not case.mask and case.model in ("base", "tiny") and "diffusers flax" in names:
+        found.append(Entrant("diffusers flax", f"{module}:flax", torch=False))
+    return found
 
 
 def contests(settings: argparse.Namespace, names: list[str], folder: Path) -> Iterator[Contest]:
@@ -71,12 +64,9 @@ def contests(settings: argparse.Namespace, names: list[str], folder: Path) -> It
 def main() -> None:
     parser = command.parser(__doc__, PEERS)
     parser.add_argument("--model", nargs="+", default=["base"], choices=("base", "large", "large2x", "tiny"))
-    parser.add_argument("--size", nargs="+", type=int, default=[256], help="sides of the pictures in pixels (default 256)")
-    parser.add_argument("--batch", type=int, default=1, help="pictures at once (default 1)")
+    command.add_forward_options(parser, size=256)
     parser.add_argument("--samples", type=int, default=0, metavar="N", help="N latents of one picture and mask instead of a batch")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--no-mask", dest="mask", action="store_false", help="as for text to image: without condition")
-    parser.add_argument("--compile-mode", help="of torch.compile (default: max-autotune on a GPU, default on a CPU)")
     settings = parser.parse_args()
     if settings.samples and not settings.mask:
         parser.error("--samples share a picture and a mask; without a mask use --batch")

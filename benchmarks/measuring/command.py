@@ -9,10 +9,21 @@ from pathlib import Path
 
 from benchmarks.measuring.agreement import Disagreement
 from benchmarks.measuring.machine import slug
-from benchmarks.measuring.race import Contest, race
+from benchmarks.measuring.race import OURS, Contest, Entrant, race
 from benchmarks.measuring.record import RESULTS, write_case
 from benchmarks.measuring.table import table
 from benchmarks.measuring.workers import PeerFailed
+
+TORCH_PEERS = {
+    "torch": "{}, eager, channels first",
+    "torch channels last": "the same, channels last",
+    "torch compiled": "the same through torch.compile (on a GPU: max-autotune)",
+}
+"""Of a program that goes forward only."""
+
+
+def torch_peers(what: str) -> dict[str, str]:
+    return {name: text.format(what) for name, text in TORCH_PEERS.items()}
 
 
 def parser(description: str | None, peers: dict[str, str]) -> argparse.ArgumentParser:
@@ -29,6 +40,14 @@ def parser(description: str | None, peers: dict[str, str]) -> argparse.ArgumentP
     return made
 
 
+def add_forward_options(made: argparse.ArgumentParser, *, size: int) -> None:
+    """Of programs that go forward only."""
+    made.add_argument("--size", nargs="+", type=int, default=[size], help=f"sides of the pictures in pixels (default {size})")
+    made.add_argument("--batch", type=int, default=1, help="pictures at once (default 1)")
+    made.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    made.add_argument("--compile-mode", help="of torch.compile (default: max-autotune on a GPU, default on a CPU)")
+
+
 def wanted(given: list[str] | None, known: dict[str, str]) -> list[str]:
     """The peers that were asked for. Ends the program if there is none of that name."""
     if given is None:
@@ -38,6 +57,16 @@ def wanted(given: list[str] | None, known: dict[str, str]) -> list[str]:
     if unknown:
         sys.exit(f"error: no peer is called {unknown[0]!r}; there are {', '.join(map(repr, known))}")
     return names
+
+
+def forward_entrants(ours: str, torch: str, names: list[str], compile_mode: str | None) -> list[Entrant]:
+    """Ours, and those peers of `TORCH_PEERS` that take part; `ours` and `torch` build them, as `Worker` wants it."""
+    everyone = [
+        Entrant("torch", torch, (False, None)),
+        Entrant("torch channels last", torch, (True, None)),
+        Entrant("torch compiled", torch, (True, compile_mode or "automatic")),
+    ]
+    return [Entrant(OURS, ours, torch=False), *(one for one in everyone if one.name in names)]
 
 
 def run(contests: Callable[[Path], Iterator[Contest]], settings: argparse.Namespace) -> None:

@@ -35,12 +35,7 @@ def decode_samples(model: AsymmetricAutoencoderKL, params: Params, latents: Late
 def ours(case: Case) -> JaxPeer:
     model, params = load_pretrained(case.folder / case.model, dtype=case.dtype)
     function = decode_samples if case.samples else decode
-    return JaxPeer(case, lambda *given: function(model, *given), params, repeated(case, inputs(case)))
-
-
-def repeated(case: Case, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The pictures of one device for each of them; what all share stays one."""
-    return tuple(array if case.samples and len(array) == 1 else np.repeat(array, case.devices, axis=0) for array in arrays)
+    return JaxPeer(case, lambda *given: function(model, *given), params, inputs(case))
 
 
 def flax(case: Case) -> JaxPeer:
@@ -67,25 +62,14 @@ def flax(case: Case) -> JaxPeer:
     return JaxPeer(case, function, params, inputs(case))
 
 
-def torch(case: Case, device: str, channels_last: bool, compile_mode: str | None):
+def torch(case: Case, device: str, channels_last: bool, compile_mode: str | None) -> "TorchPeer":  # noqa: F821
     """diffusers' PyTorch modules."""
-    import diffusers
-    import torch as framework
+    from benchmarks.peers.theirs import TorchPeer, load_autoencoder
 
-    from benchmarks.peers.theirs import TorchPeer
-
-    diffusers.utils.logging.set_verbosity_error()
-    module = diffusers.AsymmetricAutoencoderKL.from_pretrained(case.folder / case.model, low_cpu_mem_usage=False)
-
-    def function(
-        module: framework.nn.Module,
-        latents: framework.Tensor,
-        image: framework.Tensor | None = None,
-        mask: framework.Tensor | None = None,
-    ) -> framework.Tensor:
+    def function(module, latents, image=None, mask=None):
         if image is not None and len(image) < len(latents):
             image, mask = (one.expand(len(latents), -1, -1, -1) for one in (image, mask))
         return module.decode(latents, image=image, mask=mask).sample
 
     settings = {"device": device, "channels_last": channels_last, "compile_mode": compile_mode}
-    return TorchPeer(case, function, module, inputs(case), **settings)
+    return TorchPeer(case, function, load_autoencoder(case), inputs(case), **settings)

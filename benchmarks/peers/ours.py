@@ -17,9 +17,9 @@ from benchmarks.peers.matrices import best_rate
 
 
 class JaxPeer:
-    """`function(params, *inputs)` under one jit: parameters are everywhere, inputs are split over the devices by their first axis.
+    """`function(params, *inputs)` under one jit: parameters are on all devices, and so is what several samples share.
 
-    Inputs with a first axis of 1 are everywhere too.
+    Other inputs are of one device, and each device gets the same.
     """
 
     def __init__(self, case: Case, function: Callable[..., Any], params: Params, inputs: tuple[np.ndarray, ...]) -> None:

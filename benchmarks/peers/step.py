@@ -15,7 +15,7 @@ from asym_jax.commands import load_preset
 from asym_jax.config import TrainConfig
 from asym_jax.models.autoencoder import AutoencoderKL
 from asym_jax.training.log import Log
-from asym_jax.training.networks import Networks, initial_state
+from asym_jax.training.networks import Networks
 from asym_jax.training.program import Program
 from asym_jax.training.sharding import batch_sharding, replicated
 from asym_jax.training.state import TrainState
@@ -149,9 +149,16 @@ def weights(case: Case) -> tuple[Params, Params, Params]:
 
 
 def start(config: TrainConfig, networks: Networks, decoder: Params, critic: Params) -> TrainState:
-    """The state before the first update, with these weights."""
-    state = initial_state(config, networks, jax.random.key(0), jax.tree.map(jnp.copy, decoder))
-    return state._replace(critic=jax.tree.map(jnp.copy, critic))
+    """The state before the first update, with these weights, in buffers of its own."""
+    decoder, critic = (jax.tree.map(jnp.copy, tree) for tree in (decoder, critic))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        decoder=decoder,
+        average=jax.tree.map(jnp.copy, decoder) if config.optim.ema_decay else {},
+        critic=critic,
+        decoder_opt=networks.decoder_tx.init(decoder),
+        critic_opt=networks.critic_tx.init(critic),
+    )
 
 
 def ours(case: Case, awake: bool) -> OurStep:

@@ -50,7 +50,7 @@ class TorchPeer:
     def prepare(self) -> dict[str, Any]:
         """Converts, lays out, compiles, and runs once."""
         self.module = self.module.to(self.dtype).to(memory_format=self.layout)
-        self.inputs = [one.to(self.dtype).contiguous(memory_format=self.layout) for one in self.inputs]
+        self.inputs = [self._laid_out(one) for one in self.inputs]
         call = self.function
         if self.compile_mode:
             call = torch.compile(self.function, mode=compile_mode(self.compile_mode, self.device))
@@ -60,6 +60,11 @@ class TorchPeer:
         begin = time.perf_counter()
         self.run(1)
         return {"first_call_seconds": time.perf_counter() - begin}
+
+    def _laid_out(self, one: torch.Tensor) -> torch.Tensor:
+        """Pictures in whole numbers stay so."""
+        one = one.to(self.dtype) if one.is_floating_point() else one
+        return one.contiguous(memory_format=self.layout) if one.ndim == 4 else one
 
     def run(self, repeats: int) -> None:
         with torch.inference_mode():
@@ -81,6 +86,14 @@ class TorchPeer:
 
     def peak(self) -> float:
         return matrix_rate(self.case, self.device)
+
+
+def load_autoencoder(case: Case) -> torch.nn.Module:
+    """diffusers' AsymmetricAutoencoderKL with the weights of the case, float32."""
+    import diffusers
+
+    diffusers.utils.logging.set_verbosity_error()
+    return diffusers.AsymmetricAutoencoderKL.from_pretrained(case.folder / case.model, low_cpu_mem_usage=False)
 
 
 def set_up(case: Case, device: str) -> None:

@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 
@@ -32,11 +31,9 @@ class TorchStep:
         self, case: Case, device: str, *, autocast: bool, channels_last: bool, compile_mode: str | None, fused_adam: bool
     ) -> None:
         theirs.set_up(case, device)
-        diffusers.utils.logging.set_verbosity_error()
         self.case, self.device, self.autocast, self.compile_mode = case, device, autocast, compile_mode
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        model = diffusers.AsymmetricAutoencoderKL.from_pretrained(case.folder / case.model, low_cpu_mem_usage=False)
-        self.model = model.requires_grad_(False).to(device).train()
+        self.model = theirs.load_autoencoder(case).requires_grad_(False).to(device).train()
         self.decoder = self.model.decoder.requires_grad_(True)
         self.lpips, self.critic = load_lpips(case.folder, case.model).to(device), load_critic(case.folder, case.model).to(device)
         self.modules = [self.model, self.lpips, self.critic]
