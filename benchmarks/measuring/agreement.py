@@ -25,6 +25,9 @@ def compare(found: Results, wanted: Results, first: int | None = None) -> dict[s
 
     Args:
         first: rows to compare, where `found` has more.
+
+    Raises:
+        Disagreement: shapes differ, or there is nothing to compare.
     """
     errors = {}
     for name in sorted(wanted):
@@ -33,10 +36,12 @@ def compare(found: Results, wanted: Results, first: int | None = None) -> dict[s
         here = here[:first] if here.ndim and here.shape != there.shape else here
         if here.shape != there.shape:
             raise Disagreement(f"{name} has shape {here.shape}, and the peer's {there.shape}")
+        if not there.any():
+            raise Disagreement(f"{name} is zero everywhere, so that agreeing would say nothing")
         difference = np.abs(here - there)
         errors[name] = {
-            "root_mean_square": float(np.sqrt(np.mean(difference**2)) / max(np.sqrt(np.mean(there**2)), 1e-30)),
-            "largest": float(difference.max() / max(np.abs(there).max(), 1e-30)),
+            "root_mean_square": float(np.sqrt(np.mean(difference**2) / np.mean(there**2))),
+            "largest": float(difference.max() / np.abs(there).max()),
         }
     return errors
 

@@ -51,12 +51,12 @@ def in_turn(peers: Mapping[str, Callable[[int], Sample]], rounds: int, *, wait: 
     for _ in range(rounds):
         shuffled.shuffle(order)
         for name in order:
-            waits.append(idle() if wait else True)
+            waits.append(idle(PATIENCE) if wait else True)
             samples[name].append(peers[name](repeats[name]))
     return Timings(samples, waits.count(True), waits.count(False))
 
 
-def idle(patience: float = PATIENCE) -> bool:
+def idle(patience: float) -> bool:
     """Waits until other programs leave the processors alone; False if they did not within `patience` seconds."""
     deadline = time.monotonic() + patience
     while True:

@@ -56,7 +56,8 @@ def flax(case: Case) -> JaxPeer:
     params["decoder"].pop("condition_encoder")
 
     def function(params: Params, latents: Latents) -> Images:
-        images = there.apply({"params": params}, latents.transpose(0, 3, 1, 2), method=there.decode).sample
+        # Channels may come last; pictures have them first.
+        images = there.apply({"params": params}, latents, method=there.decode).sample
         return images.transpose(0, 2, 3, 1)
 
     return JaxPeer(case, function, params, inputs(case))

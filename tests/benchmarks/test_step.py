@@ -41,6 +41,12 @@ def peers(case):
     torch.set_num_threads(threads)
 
 
+def test_both_procedures_agree(peers):
+    errors = compare(peers["fused"].exact(), peers["reference"].exact())
+    assert agreed(errors, BOUNDS["float32"]), errors
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reference", "fused"])
 def test_losses_weight_and_gradients_agree(ours, peers, name):
     theirs = peers[name].exact()
