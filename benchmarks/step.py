@@ -27,7 +27,8 @@ PEERS = {
     "fused": "one forward and one backward, channels last, fused Adam; autocast with --dtype bfloat16",
     "fused compiled": "* the same through torch.compile (compiles for minutes)",
 }
-BOUNDS = {"float32": Bound(1e-3, 3e-3), "tf32": Bound(2e-2, 0.1), "bfloat16": Bound(0.1, 0.5)}
+# In bfloat16 gradients of random networks are noisy, PyTorch's autocast (0.16) as well as ours (0.2): signs of L1 flip.
+BOUNDS = {"float32": Bound(1e-3, 3e-3), "tf32": Bound(2e-2, 0.1), "bfloat16": Bound(0.4, 1.0)}
 
 
 def entrants(case: Case, names: list[str], compile_mode: str, operations: dict[str, float]) -> list[Entrant]:

@@ -110,7 +110,9 @@ def _exact(field: Field, theirs: list[str], missing: dict[str, str]) -> Results 
     for name in theirs:
         if name in field:
             with _dropping(name, field, missing):
-                return field[name].call("exact")
+                results = field[name].call("exact")
+                field[name].call("release")
+                return results
     return None
 
 
