@@ -66,6 +66,9 @@ class ModelConfig(Strict):
     remat: Literal["none", "norms", "blocks"] = "none"
     """What the decoder's backward pass computes again instead of keeping it: nothing, normalisations and activations, or the
     inside of whole residual blocks. Results stay the same."""
+    norm: Literal["xla", "triton"] = "xla"
+    """Who writes the passes of group normalisation over features: the compiler, or, on one NVIDIA GPU, kernels of this package.
+    These were never timed, for want of a GPU: compare both before a long run."""
 
     @model_validator(mode="after")
     def _groups_divide_channels(self) -> "ModelConfig":
@@ -92,6 +95,9 @@ class LossConfig(Strict):
     """Pixel term: L1 as in the released code, or the squared L2 of the paper's equation 2."""
     perceptual: NonNegative = 1.0
     """Weight of LPIPS next to the pixel term. 0 needs no VGG16 weights."""
+    perceptual_dtype: Literal["model", "float32", "exact"] = "model"
+    """Convolutions of the VGG16 inside this loss: in `model.dtype`; in float32, as the accelerator multiplies it by default (TF32
+    on NVIDIA GPUs); or in exact float32, many times slower there. Held-out scores are always exact."""
     adversarial: NonNegative = 0.8
     """Factor on the adaptive weight of the adversarial term; 0 trains without a critic."""
     adaptive_max: Positive = 1e4

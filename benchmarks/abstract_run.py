@@ -24,7 +24,7 @@ def networks_of(config: TrainConfig, vae: SymmetricAutoencoder | None = None) ->
     Stable Diffusion's."""
     if vae is None:
         vae = load_pretrained("asset")[0] if config.model.vae == "asset" else AutoencoderKL()
-    vae = vae.copy(dtype=config.model.dtype)
+    vae = vae.copy(dtype=config.model.dtype, norm=config.model.norm)
     model = asymmetric(config.model, vae)
     shape = jax.eval_shape(lambda: fresh_decoder(model, jax.random.key(0)))
     return Networks(
@@ -35,6 +35,7 @@ def networks_of(config: TrainConfig, vae: SymmetricAutoencoder | None = None) ->
         full_mask_probability=config.data.full_mask_probability,
         decoder_tx=decoder_optimiser(config.optim, shape),
         critic_tx=critic_optimiser(config.optim, config.loss.critic_start),
+        perceptual_dtype=config.loss.perceptual_dtype,
     )
 
 

@@ -6,8 +6,10 @@ this loss included. The expectation is the same; here nothing is dropped.
 """
 
 import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from asym_jax.arrays import Images, Params, PerImage, Pyramid
+from asym_jax.arrays import Images, Params, PerImage
 from asym_jax.models.lpips import Heads, activations, lpips_distance
 
 
@@ -18,15 +20,12 @@ def lpips(
     b: Images,
     *,
     precision: jax.lax.Precision = jax.lax.Precision.HIGHEST,
+    dtype: DTypeLike = jnp.float32,
 ) -> PerImage:
     """The distance of each pair of pictures in [-1, 1], at least 16 pixels a side; 0 for equal ones.
 
     Values and gradients agree with the official package (tests/losses/test_lpips.py).
-    `vgg` is the tree of `VGG16`, and `precision` its attribute.
+    `vgg` is the tree of `VGG16`, and `precision` and `dtype` are its attributes; distances are float32 whatever they are.
     """
-    return lpips_distance(heads, lpips_features(vgg, a, precision=precision), lpips_features(vgg, b, precision=precision))
-
-
-def lpips_features(vgg: Params, images: Images, *, precision: jax.lax.Precision = jax.lax.Precision.HIGHEST) -> Pyramid:
-    """Unit-normalised activations: the half of LPIPS that depends on one picture only."""
-    return activations("vgg", vgg, images, precision=precision)
+    a_seen, b_seen = (activations("vgg", vgg, images, precision=precision, dtype=dtype) for images in (a, b))
+    return lpips_distance(heads, a_seen, b_seen)

@@ -1,7 +1,9 @@
 """The convolutions of AlexNet, whose activations LPIPS compares (Krizhevsky 2014, "One weird trick", arXiv 1404.5997)."""
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from asym_jax.arrays import Images, Pyramid
 
@@ -20,14 +22,16 @@ class AlexNet(nn.Module):
 
     Attributes:
         precision: of the float32 products, as in `VGG16`.
+        dtype: as in `VGG16`.
     """
 
     precision: jax.lax.Precision = jax.lax.Precision.HIGHEST
+    dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         for i, (width, kernel, stride, border) in enumerate(LAYERS):
             padding = ((border, border), (border, border))
-            layer = nn.Conv(width, (kernel, kernel), (stride, stride), padding, precision=self.precision)
+            layer = nn.Conv(width, (kernel, kernel), (stride, stride), padding, dtype=self.dtype, precision=self.precision)
             setattr(self, f"conv{i}", layer)
 
     def __call__(self, images: Images) -> Pyramid:

@@ -18,6 +18,7 @@ from asym_jax.models.blocks import convolution
 from asym_jax.models.condition import Condition
 from asym_jax.models.decoder import Decoder
 from asym_jax.models.encoder import Encoder, Point, Posterior
+from asym_jax.models.normalisation.layer import Kernel
 from asym_jax.models.remat import Remat
 
 DecoderInput = Float[Array, "b h w _"]
@@ -51,6 +52,7 @@ class SymmetricAutoencoder(Bottleneck):
         down_attention: which levels of the encoder have self-attention, full resolution first; empty for none.
         up_attention: which levels of the decoder have, full resolution first too.
         mid_block_add_attention: whether the middles of both have.
+        norm: who writes the normalisations' passes over features.
     """
 
     block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
@@ -63,10 +65,11 @@ class SymmetricAutoencoder(Bottleneck):
     up_attention: tuple[bool, ...] = ()
     mid_block_add_attention: bool = True
     dtype: DTypeLike = jnp.float32
+    norm: Kernel = "xla"
 
     def setup(self) -> None:
         shape = (self.block_out_channels, self.layers_per_block, self.latent_channels, self.norm_num_groups)
-        shared = {"mid_attention": self.mid_block_add_attention, "dtype": self.dtype}
+        shared = {"mid_attention": self.mid_block_add_attention, "dtype": self.dtype, "norm": self.norm}
         self.encoder = Encoder(*shape, double_z=self.double_z, attention=self.down_attention, **shared)
         self.decoder = Decoder(*shape, attention=self.up_attention, **shared)
         self.set_up_bottleneck()
@@ -91,6 +94,7 @@ class AsymmetricAutoencoder(Bottleneck):
         blend: "add" (published; the only form that PyTorch diffusers knows) or "concatenate".
         down_attention, up_attention, mid_block_add_attention: as in `SymmetricAutoencoder`.
         remat: what the decoder's backward pass computes again.
+        norm: as in `SymmetricAutoencoder`.
     """
 
     down_block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
@@ -107,10 +111,11 @@ class AsymmetricAutoencoder(Bottleneck):
     mid_block_add_attention: bool = True
     dtype: DTypeLike = jnp.float32
     remat: Remat = "none"
+    norm: Kernel = "xla"
 
     def setup(self) -> None:
         latents = (self.latent_channels, self.norm_num_groups)
-        shared = {"mid_attention": self.mid_block_add_attention, "dtype": self.dtype}
+        shared = {"mid_attention": self.mid_block_add_attention, "dtype": self.dtype, "norm": self.norm}
         self.encoder = Encoder(
             self.down_block_out_channels,
             self.layers_per_down_block,

@@ -10,10 +10,9 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from asym_jax.arrays import Features, NewFeatures
+from asym_jax.models.convolutions import convolve, convolve_doubled
+from asym_jax.models.normalisation.layer import GroupNorm, Kernel
 from asym_jax.models.remat import Remat, forgetful
-
-EPSILON = 1e-6
-"""Added to the variance in every group normalisation of Stable Diffusion's autoencoder."""
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -49,17 +48,13 @@ def convolution(
         dtype=dtype,
         kernel_init=torch_kernel,
         bias_init=_uniform_bias(kernel * kernel * in_channels),
+        conv_general_dilated=convolve,
     )
 
 
 def dense(channels: int, *, dtype: DTypeLike) -> nn.Dense:
     """A square linear layer that starts as `torch.nn.Linear` does."""
     return nn.Dense(channels, dtype=dtype, kernel_init=torch_kernel, bias_init=_uniform_bias(channels))
-
-
-def group_norm(groups: int, *, dtype: DTypeLike) -> nn.GroupNorm:
-    """Group normalisation with float32 statistics, taken in two passes because the means are not small."""
-    return nn.GroupNorm(num_groups=groups, epsilon=EPSILON, dtype=dtype, use_fast_variance=False)
 
 
 class ResnetBlock(nn.Module):
@@ -69,18 +64,19 @@ class ResnetBlock(nn.Module):
     channels: int
     norm_groups: int
     dtype: DTypeLike = jnp.float32
+    norm: Kernel = "xla"
 
     def setup(self) -> None:
-        self.norm1 = group_norm(self.norm_groups, dtype=self.dtype)
+        self.norm1 = GroupNorm(self.norm_groups, silu=True, dtype=self.dtype, kernel=self.norm)
         self.conv1 = convolution(self.in_channels, self.channels, dtype=self.dtype)
-        self.norm2 = group_norm(self.norm_groups, dtype=self.dtype)
+        self.norm2 = GroupNorm(self.norm_groups, silu=True, dtype=self.dtype, kernel=self.norm)
         self.conv2 = convolution(self.channels, self.channels, dtype=self.dtype)
         if self.in_channels != self.channels:
             self.conv_shortcut = convolution(self.in_channels, self.channels, kernel=1, dtype=self.dtype)
 
     def __call__(self, features: Features) -> NewFeatures:
-        update = self.conv1(nn.silu(self.norm1(features)))
-        update = self.conv2(nn.silu(self.norm2(update)))
+        update = self.conv1(self.norm1(features))
+        update = self.conv2(self.norm2(update))
         if self.in_channels != self.channels:
             features = self.conv_shortcut(features)
         return features + update
@@ -92,9 +88,10 @@ class AttentionBlock(nn.Module):
     channels: int
     norm_groups: int
     dtype: DTypeLike = jnp.float32
+    norm: Kernel = "xla"
 
     def setup(self) -> None:
-        self.group_norm = group_norm(self.norm_groups, dtype=self.dtype)
+        self.group_norm = GroupNorm(self.norm_groups, dtype=self.dtype, kernel=self.norm)
         self.query = dense(self.channels, dtype=self.dtype)
         self.key = dense(self.channels, dtype=self.dtype)
         self.value = dense(self.channels, dtype=self.dtype)
@@ -118,12 +115,13 @@ class MidBlock(nn.Module):
     dtype: DTypeLike = jnp.float32
     attention: bool = True
     remat: Remat = "none"
+    norm: Kernel = "xla"
 
     def setup(self) -> None:
         residual, attentive = forgetful(ResnetBlock, self.remat), forgetful(AttentionBlock, self.remat)
-        self.resnets = [residual(self.channels, self.channels, self.norm_groups, self.dtype) for _ in range(2)]
+        self.resnets = [residual(self.channels, self.channels, self.norm_groups, self.dtype, self.norm) for _ in range(2)]
         if self.attention:
-            self.attentions = [attentive(self.channels, self.norm_groups, self.dtype)]
+            self.attentions = [attentive(self.channels, self.norm_groups, self.dtype, self.norm)]
 
     def __call__(self, features: Features) -> Features:
         features = self.resnets[0](features)
@@ -153,19 +151,24 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubles height and width by repeating pixels, then convolves."""
+    """Doubles height and width by repeating pixels, and convolves."""
 
     channels: int
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
-        self.conv = convolution(self.channels, self.channels, dtype=self.dtype)
+        same_size = convolution(self.channels, self.channels, dtype=self.dtype)
+        self.conv = same_size.copy(conv_general_dilated=convolve_doubled, promote_dtype=_all_but_the_kernel)
 
     def __call__(self, features: Features) -> NewFeatures:
-        b, h, w, c = features.shape
-        # A broadcast, because the gradient of jax.image.resize is a slow scatter.
-        repeated = jnp.broadcast_to(features[:, :, None, :, None, :], (b, h, 2, w, 2, c))
-        return self.conv(repeated.reshape(b, 2 * h, 2 * w, c))
+        return self.conv(features)
+
+
+def _all_but_the_kernel(
+    features: jax.Array, kernel: jax.Array, bias: jax.Array, *, dtype: DTypeLike, **_: object
+) -> list[jax.Array]:
+    """What `flax.linen.Conv` asks for before it convolves; sums of taps are to be rounded once, not their terms."""
+    return [features.astype(dtype), kernel, bias.astype(dtype)]
 
 
 class DownBlock(nn.Module):
@@ -178,12 +181,13 @@ class DownBlock(nn.Module):
     downsample: bool
     dtype: DTypeLike = jnp.float32
     attention: bool = False
+    norm: Kernel = "xla"
 
     def setup(self) -> None:
         widths = [self.in_channels] + [self.channels] * (self.layers - 1)
-        self.resnets = [ResnetBlock(width, self.channels, self.norm_groups, self.dtype) for width in widths]
+        self.resnets = [ResnetBlock(width, self.channels, self.norm_groups, self.dtype, self.norm) for width in widths]
         if self.attention:
-            self.attentions = [AttentionBlock(self.channels, self.norm_groups, self.dtype) for _ in widths]
+            self.attentions = [AttentionBlock(self.channels, self.norm_groups, self.dtype, self.norm) for _ in widths]
         if self.downsample:
             self.downsamplers = [Downsample(self.channels, self.dtype)]
 
@@ -206,13 +210,14 @@ class UpBlock(nn.Module):
     dtype: DTypeLike = jnp.float32
     attention: bool = False
     remat: Remat = "none"
+    norm: Kernel = "xla"
 
     def setup(self) -> None:
         widths = [self.in_channels] + [self.channels] * (self.layers - 1)
         residual, attentive = forgetful(ResnetBlock, self.remat), forgetful(AttentionBlock, self.remat)
-        self.resnets = [residual(width, self.channels, self.norm_groups, self.dtype) for width in widths]
+        self.resnets = [residual(width, self.channels, self.norm_groups, self.dtype, self.norm) for width in widths]
         if self.attention:
-            self.attentions = [attentive(self.channels, self.norm_groups, self.dtype) for _ in widths]
+            self.attentions = [attentive(self.channels, self.norm_groups, self.dtype, self.norm) for _ in widths]
         if self.upsample:
             self.upsamplers = [forgetful(Upsample, self.remat)(self.channels, self.dtype)]
 

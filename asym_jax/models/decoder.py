@@ -8,8 +8,9 @@ from jax.typing import DTypeLike
 
 from asym_jax.arrays import Features, Images, Latents, Mask, NewFeatures, OneOrAllImages, OneOrAllMasks
 from asym_jax.models.blend import ConcatenationBlend, blend_by_addition, shrink_mask
-from asym_jax.models.blocks import MidBlock, UpBlock, at_each_level, convolution, group_norm
+from asym_jax.models.blocks import MidBlock, UpBlock, at_each_level, convolution
 from asym_jax.models.condition import Condition, ConditionEncoder
+from asym_jax.models.normalisation.layer import GroupNorm, Kernel
 from asym_jax.models.remat import Remat, forgetful
 
 
@@ -32,6 +33,7 @@ class Decoder(nn.Module):
         attention: which levels have self-attention, in the order of `channels`; empty for none.
         mid_attention: whether the middle has.
         remat: what the backward pass computes again.
+        norm: who writes the normalisations' passes over features.
     """
 
     channels: tuple[int, ...]
@@ -44,6 +46,7 @@ class Decoder(nn.Module):
     mid_attention: bool = True
     dtype: DTypeLike = jnp.float32
     remat: Remat = "none"
+    norm: Kernel = "xla"
 
     def setup(self) -> None:
         deep_first = self.channels[::-1]
@@ -51,7 +54,7 @@ class Decoder(nn.Module):
         last = len(self.channels) - 1
         attention = at_each_level(self.attention, len(self.channels))[::-1]
         self.conv_in = convolution(self.latent_channels, deep_first[0], dtype=self.dtype)
-        self.mid_block = MidBlock(deep_first[0], self.norm_groups, self.dtype, self.mid_attention, self.remat)
+        self.mid_block = MidBlock(deep_first[0], self.norm_groups, self.dtype, self.mid_attention, self.remat, self.norm)
         self.up_blocks = [
             UpBlock(
                 widths[i],
@@ -62,10 +65,11 @@ class Decoder(nn.Module):
                 dtype=self.dtype,
                 attention=attention[i],
                 remat=self.remat,
+                norm=self.norm,
             )
             for i in range(len(self.channels))
         ]
-        self.conv_norm_out = group_norm(self.norm_groups, dtype=self.dtype)
+        self.conv_norm_out = GroupNorm(self.norm_groups, silu=True, dtype=self.dtype, kernel=self.norm)
         self.conv_out = convolution(self.channels[0], 3, dtype=self.dtype)
         if self.conditional:
             self.condition_encoder = ConditionEncoder(self.channels, self.dtype)
@@ -102,7 +106,7 @@ class Decoder(nn.Module):
         for i, block in enumerate(self.up_blocks):
             features = block(self._blend(i, features, condition))
         features = self._blend(len(self.up_blocks), features, condition)
-        return forgetful(lambda self, features: nn.silu(self.conv_norm_out(features)), self.remat)(self, features)
+        return forgetful(lambda self, features: self.conv_norm_out(features), self.remat)(self, features)
 
     def begin(self, latents: Latents) -> NewFeatures:
         """What is as small as the latents and knows neither picture nor mask: all that comes before the first level."""

@@ -9,7 +9,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from asym_jax.arrays import Images, Latents, PRNGKey
-from asym_jax.models.blocks import DownBlock, MidBlock, at_each_level, convolution, group_norm
+from asym_jax.models.blocks import DownBlock, MidBlock, at_each_level, convolution
+from asym_jax.models.normalisation.layer import GroupNorm, Kernel
 
 
 class Posterior(NamedTuple):
@@ -55,6 +56,7 @@ class Encoder(nn.Module):
         double_z: whether there is a log-variance, and so twice `latent_channels`.
         attention: which levels have self-attention, in the order of `channels`; empty for none.
         mid_attention: whether the middle has.
+        norm: who writes the normalisations' passes over features.
     """
 
     channels: tuple[int, ...]
@@ -65,6 +67,7 @@ class Encoder(nn.Module):
     attention: tuple[bool, ...] = ()
     mid_attention: bool = True
     dtype: DTypeLike = jnp.float32
+    norm: Kernel = "xla"
 
     def setup(self) -> None:
         widths = (self.channels[0], *self.channels)
@@ -72,11 +75,13 @@ class Encoder(nn.Module):
         attention = at_each_level(self.attention, len(self.channels))
         self.conv_in = convolution(3, self.channels[0], dtype=self.dtype)
         self.down_blocks = [
-            DownBlock(widths[i], widths[i + 1], self.layers_per_block, self.norm_groups, i < last, self.dtype, attention[i])
+            DownBlock(
+                widths[i], widths[i + 1], self.layers_per_block, self.norm_groups, i < last, self.dtype, attention[i], self.norm
+            )
             for i in range(len(self.channels))
         ]
-        self.mid_block = MidBlock(self.channels[-1], self.norm_groups, self.dtype, self.mid_attention)
-        self.conv_norm_out = group_norm(self.norm_groups, dtype=self.dtype)
+        self.mid_block = MidBlock(self.channels[-1], self.norm_groups, self.dtype, self.mid_attention, norm=self.norm)
+        self.conv_norm_out = GroupNorm(self.norm_groups, silu=True, dtype=self.dtype, kernel=self.norm)
         self.conv_out = convolution(self.channels[-1], (1 + self.double_z) * self.latent_channels, dtype=self.dtype)
 
     def __call__(self, images: Images) -> Float[Array, "b h w c"]:
@@ -84,4 +89,4 @@ class Encoder(nn.Module):
         for block in self.down_blocks:
             features = block(features)
         features = self.mid_block(features)
-        return self.conv_out(nn.silu(self.conv_norm_out(features)))
+        return self.conv_out(self.conv_norm_out(features))

@@ -9,6 +9,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from asym_jax.arrays import Features, Images, Params, PerImage, Pyramid
@@ -32,16 +33,21 @@ TRUNKS = {"vgg": VGG16, "alex": AlexNet}
 
 
 def activations(
-    trunk: Trunk, params: Params, images: Images, *, precision: jax.lax.Precision = jax.lax.Precision.HIGHEST
+    trunk: Trunk,
+    params: Params,
+    images: Images,
+    *,
+    precision: jax.lax.Precision = jax.lax.Precision.HIGHEST,
+    dtype: DTypeLike = jnp.float32,
 ) -> Pyramid:
     """Unit-normalised activations of pictures in [-1, 1]: the half of LPIPS that depends on one picture only.
 
-    `params` is the tree of `VGG16` or `AlexNet`, and `precision` its attribute.
+    `params` is the tree of `VGG16` or `AlexNet`, and `precision` and `dtype` are its attributes. The result is float32.
     Raises ValueError for pictures that are too small for the network.
     """
     shift, scale = (jnp.array(values, jnp.float32).reshape(1, 1, 1, 3) for values in (SHIFT, SCALE))
-    taps = TRUNKS[trunk](precision=precision).apply({"params": params}, (images - shift) / scale)
-    return [unit_length(features) for features in taps]
+    taps = TRUNKS[trunk](precision=precision, dtype=dtype).apply({"params": params}, (images - shift) / scale)
+    return [unit_length(features.astype(jnp.float32)) for features in taps]
 
 
 def lpips_distance(heads: Heads, a: Pyramid, b: Pyramid) -> PerImage:

@@ -25,6 +25,7 @@ from asym_jax.arrays import Features, Images, Latents, Mask, NewFeatures, Params
 from asym_jax.models.autoencoder import AsymmetricAutoencoder, SymmetricAutoencoder
 from asym_jax.models.blocks import AttentionBlock
 from asym_jax.models.decoder import Decoder
+from asym_jax.models.normalisation.layer import GroupNorm
 from asym_jax.models.windows import Place, area, windows
 
 Autoencoder = SymmetricAutoencoder | AsymmetricAutoencoder
@@ -252,7 +253,7 @@ def _run(
     left = iter(statistics)
 
     def normalise(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
-        if not isinstance(context.module, nn.GroupNorm) or context.method_name != "__call__":
+        if not isinstance(context.module, GroupNorm) or context.method_name != "__call__":
             return call(*args, **kwargs)
         moments = next(left, None)
         if moments is None:
@@ -269,13 +270,14 @@ def _apply(decoder: Decoder, unit: Unit, features: Features, image: Images | Non
     if unit.kind == "entry" and unit.level:
         features = decoder.up_blocks[unit.level - 1].upsamplers[0](features)
     features = decoder.blended(unit.level, features, image, mask)
-    return decoder.to_pixels(nn.silu(decoder.conv_norm_out(features))) if unit.kind == "end" else features
+    return decoder.to_pixels(decoder.conv_norm_out(features)) if unit.kind == "end" else features
 
 
-def _normalised(norm: nn.GroupNorm, features: Features, moments: Moments) -> Features:
+def _normalised(norm: GroupNorm, features: Features, moments: Moments) -> Features:
     b, h, w, c = features.shape
     grouped = features.astype(jnp.float32).reshape(b, h, w, norm.num_groups, -1)
     mean, variance = (jnp.asarray(one)[:, None, None, :, None] for one in moments)
     unit = ((grouped - mean) * jax.lax.rsqrt(variance + norm.epsilon)).reshape(b, h, w, c)
     scale, bias = (norm.get_variable("params", name).reshape(1, 1, 1, c) for name in ("scale", "bias"))
-    return (unit * scale + bias).astype(norm.dtype)
+    normal = unit * scale + bias
+    return (nn.silu(normal) if norm.silu else normal).astype(norm.dtype)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from asym_jax.arrays import Features, Images, NewFeatures, Pyramid
 from asym_jax.models.blocks import convolution
@@ -31,14 +32,16 @@ class VGG16(nn.Module):
     Attributes:
         precision: of the float32 products. Accelerators would by default round the
             factors to TF32 or bfloat16, which moves LPIPS by 0.1%.
+        dtype: of the convolutions and of what they give.
     """
 
     precision: jax.lax.Precision = jax.lax.Precision.HIGHEST
+    dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         widths = [3, *(width for block in BLOCKS for width in block)]
         for i in range(len(widths) - 1):
-            layer = convolution(widths[i], widths[i + 1], dtype=jnp.float32)
+            layer = convolution(widths[i], widths[i + 1], dtype=self.dtype)
             setattr(self, f"conv{i}", layer.copy(precision=self.precision))
 
     def __call__(self, images: Images) -> Pyramid:

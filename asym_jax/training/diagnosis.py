@@ -46,6 +46,7 @@ class Watch:
     def __call__(self, state: TrainState, done: int, metrics: dict, batch: PyTree) -> None:
         """Hands in the step that was just started, and looks at the one before. Raises as `settle` does."""
         self.settle(state)
+        metrics["finite"].copy_to_host_async()
         self._last = Started(done, metrics, batch)
         if self._in_a_row == self._config.optim.skip_limit:
             self.settle(state)
@@ -59,7 +60,8 @@ class Watch:
         step, self._last = self._last, None
         if step is None:
             return
-        if step.metrics["finite"] == 1:
+        # A comparison of arrays would be a program of its own, in line behind the step that was just started.
+        if float(step.metrics["finite"]) == 1:
             self._in_a_row = 0
             return
         self._in_a_row += 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,7 @@ class Networks:
     decoder_tx: optax.GradientTransformation
     critic_tx: optax.GradientTransformation
     groups: tuple[tuple[str, float], ...] = ((".*", 1.0),)
+    perceptual_dtype: Literal["model", "float32", "exact"] = "model"  # as in `LossConfig`
 
     def spread_over(self, axes: tuple[str, ...]) -> "Networks":
         """These networks inside of a `jax.shard_map`, where each device sees some of the pictures; `axes` are all of its axes."""
@@ -82,7 +84,10 @@ class Networks:
         return self.critic.apply({"params": critic}, image)
 
     def perceptual(self, frozen: Params, image: Images, reconstruction: Images) -> PerImage:
-        return lpips(frozen["lpips"]["vgg"], frozen["lpips"]["heads"], image, reconstruction)
+        dtype = self.model.dtype if self.perceptual_dtype == "model" else jnp.float32
+        precision = jax.lax.Precision.HIGHEST if self.perceptual_dtype == "exact" else jax.lax.Precision.DEFAULT
+        vgg, heads = frozen["lpips"]["vgg"], frozen["lpips"]["heads"]
+        return lpips(vgg, heads, image, reconstruction, dtype=dtype, precision=precision)
 
     def whole(self, frozen: Params, decoder: Params) -> Params:
         """The parameters of `model`: the frozen half and a decoder."""
@@ -127,6 +132,9 @@ def build(config: TrainConfig) -> tuple[Networks, Params, Params | None]:
             f"model.vae={config.model.vae!r} holds an asymmetric autoencoder; a plain AutoencoderKL is needed, or a VQModel"
         )
     _check_encoder(config, vae)
+    if config.model.norm == "triton" and jax.device_count() > 1:
+        raise InputError(f"model.norm=triton works on one GPU only, and there are {jax.device_count()} devices; use xla")
+    vae = vae.copy(norm=config.model.norm)
     model = asymmetric(config.model, vae)
     given = _given_decoder(config.model, vae, vae_params)
     frozen = {"vae": vae_params}
@@ -146,6 +154,7 @@ def build(config: TrainConfig) -> tuple[Networks, Params, Params | None]:
         decoder_tx=decoder_optimiser(config.optim, jax.eval_shape(lambda: fresh_decoder(model, jax.random.key(0)))),
         critic_tx=critic_optimiser(config.optim, config.loss.critic_start),
         groups=config.optim.groups,
+        perceptual_dtype=config.loss.perceptual_dtype,
     )
     return networks, frozen, given
 
@@ -163,6 +172,7 @@ def asymmetric(config: ModelConfig, vae: SymmetricAutoencoder) -> AsymmetricAuto
         "norm_num_groups": config.norm_groups,
         "blend": config.blend,
         "remat": config.remat,
+        "norm": config.norm,
     }
     same = [
         "latent_channels",

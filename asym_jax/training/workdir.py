@@ -34,7 +34,7 @@ OWN = (
 """Everything that a run writes, in `FOLDERS` and beside them; `--fresh` deletes these and nothing else."""
 
 
-FREE = re.compile(r"sharding\.|optim\.accumulate$|model\.remat$|data\.(threads|workers)$")
+FREE = re.compile(r"sharding\.|optim\.accumulate$|model\.(remat|norm)$|data\.(threads|workers)$")
 """Settings with which a run may go on whatever they were before: they say how to compute, not what."""
 
 UNBORN = {"run.lock", ".config.json.tmp"}

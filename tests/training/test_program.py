@@ -94,9 +94,11 @@ def test_costs_in_words():
 
 @contextlib.contextmanager
 def cache_folder():
-    before = jax.config.jax_compilation_cache_dir
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_enable_xla_caches")
+    before = {name: getattr(jax.config, name) for name in names}
     yield
-    jax.config.update("jax_compilation_cache_dir", before)
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 def test_compiled_programs_are_kept_at_home_unless_said_otherwise(tmp_path, monkeypatch):
@@ -106,6 +108,12 @@ def test_compiled_programs_are_kept_at_home_unless_said_otherwise(tmp_path, monk
         monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
         compiled.keep_on_disk()
         assert jax.config.jax_compilation_cache_dir is None  # JAX has read the variable when it was imported
+        jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+        monkeypatch.setenv("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
+        compiled.keep_on_disk()
+        assert jax.config.jax_persistent_cache_enable_xla_caches == "none"
+        monkeypatch.delenv("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES")
         monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
         compiled.keep_on_disk()
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / ".cache" / "asym_jax" / "compiled")
+        assert jax.config.jax_persistent_cache_enable_xla_caches == "xla_gpu_per_fusion_autotune_cache_dir"

@@ -118,6 +118,34 @@ def test_only_too_many_bad_steps_in_a_row_stop_a_run(monkeypatch, tmp_path, limi
         assert lines[-1].startswith(f"step {stopped}: ") and f"{limit + 1} steps in a row" in lines[-1]
 
 
+def test_the_step_that_was_just_started_is_not_waited_for(tmp_path):
+    """On a device, programs wait in line: one more for the step before would be behind the one just started."""
+    events = []
+
+    class Finite:
+        """In the place of an array: it can be copied to the host, and nothing else."""
+
+        def __init__(self, done):
+            self.done = done
+
+        def copy_to_host_async(self):
+            events.append(("copied", self.done))
+
+        def __float__(self):
+            events.append(("read", self.done))
+            return 1.0
+
+        def __eq__(self, other):
+            raise AssertionError("a comparison is a program")
+
+        __hash__ = None
+
+    watch = diagnosis.Watch(TrainConfig(), Workdir(tmp_path), print)
+    for done in (1, 2, 3):
+        watch(start(step=done), done, {"finite": Finite(done)}, None)
+    assert events == [("copied", 1), ("read", 1), ("copied", 2), ("read", 2), ("copied", 3)]
+
+
 def test_a_line_says_how_many_were_skipped(monkeypatch, tmp_path):
     lines, _ = watched(monkeypatch, tmp_path, 2, ".!.")
     assert lines[0].startswith("step 2 is skipped") and lines[0].endswith("(1 in a row of at most 2, 7 skipped so far)")

@@ -99,7 +99,7 @@ def test_how_a_run_is_computed_may_change(root):
     """Where numbers lie, in how many parts, and what is kept; also where an older version did not know the settings."""
     changed = {"sharding": ShardingConfig(fsdp=8, rules=(("x", "copy"),)), "optim": OptimConfig(accumulate=2)}
     before = snapshot(root)
-    open_workdir(root, TrainConfig(seed=3, model=ModelConfig(remat="norms"), **changed), fresh=False)
+    open_workdir(root, TrainConfig(seed=3, model=ModelConfig(remat="norms", norm="triton"), **changed), fresh=False)
     assert snapshot(root) == before
     values = json.loads((root / "config.json").read_text())
     del values["sharding"], values["optim"]["accumulate"], values["model"]["remat"]

@@ -1,0 +1,1 @@
+"""How peers are timed in turn, and how what came out is written down."""
