@@ -93,6 +93,21 @@ def test_the_decoder_sees_whole_pictures_and_soft_masks(loaded, folder):
     assert not generated.flagged.any()
 
 
+def test_one_picture_may_stand_for_all_prompts(loaded):
+    pipeline, params = loaded
+    pictures, masks = tiny.pictures(1, HEIGHT, WIDTH), tiny.holes(1, HEIGHT, WIDTH)
+    shared = pipeline.prepare(PROMPTS[:2], list(pictures), list(masks))
+    assert shared.image.shape[0] == shared.mask.shape[0] == 1
+    repeated = pipeline.prepare(PROMPTS[:2], list(pictures) * 2, list(masks) * 2)
+    ours, theirs = (pipeline.latents(params, inputs, seed=1, sampling=DDIM) for inputs in (shared, repeated))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())  # as in the next test
+    decoded = [pipeline.decode(params, theirs, image=one.image, mask=one.mask) for one in (shared, repeated)]
+    np.testing.assert_allclose(*decoded, atol=1e-5)
+    for count, holes in ((2, 1), (3, 3)):
+        with pytest.raises(InputError, match=f"2 prompts, {count} pictures and {holes} masks: give one of each"):
+            pipeline.prepare(PROMPTS[:2], list(pictures) * count, list(masks) * holes)
+
+
 def test_latents_depend_on_nothing_but_picture_index_and_seed(loaded, folder):
     pipeline, params = loaded
     two = batch(pipeline, 2, index=[4, 9])
