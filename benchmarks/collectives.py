@@ -3,12 +3,13 @@
     python -m benchmarks.collectives [--preset base] [--image-size 256]
 
 Compiled for pretend CPU devices from shapes alone, with all copied (`dp`) and all split (`fsdp`); nothing is run. Backend
-optimisation is low: it takes minutes, and has no say in what is sent.
+optimisation is low and minimal filtering off: both take minutes, and have no say in what is sent.
 """
 
 import argparse
 import json
 import math
+import os
 import platform
 import re
 import time
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--preset", default="base")
     parser.add_argument("--image-size", type=int, default=256)
     settings = parser.parse_args()
+    os.environ["ASYM_JAX_FILTERING"] = "off"
     import jax
 
     jax.config.update("jax_platforms", "cpu")

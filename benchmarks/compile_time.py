@@ -1,10 +1,12 @@
 """How long the step of each preset takes to compile: from nothing, and from the persistent cache.
 
-    python -m benchmarks.compile_time [--presets demo base large large2x] [--platform cpu]
+    python -m benchmarks.compile_time [--presets demo base large large2x] [--platform cpu] [--filtering off]
 
 Each measurement is a process of its own: one with an empty cache, and then one with what that left behind. The program is that
 of one device, with the preset's pictures per device, from shapes alone; nothing is run. Tracing and lowering are Python and are
-repeated whatever the cache holds.
+repeated whatever the cache holds. Rows of other presets and forms stay in the results.
+
+Minimal filtering (`asym_jax.models.convolutions`) exists on CPUs only; without it the program is what accelerators get.
 """
 
 import argparse
@@ -61,21 +63,22 @@ def measure(name: str, awake: bool) -> dict[str, Any]:
     }
 
 
-def in_a_process(name: str, awake: bool, cache: str, chosen: str) -> dict[str, Any]:
+def in_a_process(name: str, awake: bool, cache: str, settings: argparse.Namespace) -> dict[str, Any]:
     """`measure` in a fresh process whose persistent cache is the folder `cache`."""
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PLATFORMS": chosen}
+    chosen = {"JAX_PLATFORMS": settings.platform, "ASYM_JAX_FILTERING": settings.filtering}
+    environment = os.environ | chosen | {"JAX_COMPILATION_CACHE_DIR": cache}
     command = [sys.executable, "-m", "benchmarks.compile_time", "--one", name, "--awake", str(int(awake))]
     done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 
-def cold_and_warm(name: str, awake: bool, chosen: str) -> dict[str, Any]:
+def cold_and_warm(name: str, awake: bool, settings: argparse.Namespace) -> dict[str, Any]:
     """One row of the results."""
     with tempfile.TemporaryDirectory() as cache:
-        cold, warm = (in_a_process(name, awake, cache, chosen) for _ in range(2))
+        cold, warm = (in_a_process(name, awake, cache, settings) for _ in range(2))
         kept = sum(path.stat().st_size for path in Path(cache).rglob("*") if path.is_file())
     assert warm["hlo_instructions"] == cold["hlo_instructions"]
-    row = {"preset": name, "critic": awake, "batch": PER_DEVICE[name], "cache_bytes": kept}
+    row = {"preset": name, "critic": awake, "filtering": settings.filtering, "batch": PER_DEVICE[name], "cache_bytes": kept}
     row |= {key: cold[key] for key in ("device", "stablehlo_operations", "hlo_instructions")}
     return row | {
         f"{kind}_{key}": found[key] for kind, found in (("cold", cold), ("warm", warm)) for key in found if "seconds" in key
@@ -86,15 +89,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", choices=PER_DEVICE, default=list(PER_DEVICE))
     parser.add_argument("--platform", default="cpu", help="as JAX_PLATFORMS (default cpu)")
+    parser.add_argument("--filtering", choices=("off", "small", "large"), default="off", help="as ASYM_JAX_FILTERING (default off)")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--awake", type=int, help=argparse.SUPPRESS)
     settings = parser.parse_args()
     if settings.one:
         return print(json.dumps(measure(settings.one, bool(settings.awake))))
-    rows = []
+    rows = json.loads(RESULTS.read_text())["results"] if RESULTS.exists() else []
     for name in settings.presets:
         for awake in (False, True):
-            rows.append(row := cold_and_warm(name, awake, settings.platform))
+            row = cold_and_warm(name, awake, settings)
+            what = ("preset", "critic", "filtering", "device")
+            rows = [old for old in rows if any(old[key] != row[key] for key in what)] + [row]
             times = "  ".join(
                 f"{kind}: {row[f'{kind}_lower_seconds']:.1f} + {row[f'{kind}_compile_seconds']:.1f} s" for kind in ("cold", "warm")
             )

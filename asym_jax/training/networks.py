@@ -37,7 +37,7 @@ class Networks:
     decoder_tx: optax.GradientTransformation
     critic_tx: optax.GradientTransformation
     groups: tuple[tuple[str, float], ...] = ((".*", 1.0),)
-    perceptual_dtype: Literal["model", "float32", "exact"] = "model"  # as in `LossConfig`
+    perceptual_dtype: Literal["model", "float32", "exact"] = "float32"  # as in `LossConfig`
 
     def spread_over(self, axes: tuple[str, ...]) -> "Networks":
         """These networks inside of a `jax.shard_map`, where each device sees some of the pictures; `axes` are all of its axes."""

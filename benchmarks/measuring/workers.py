@@ -77,6 +77,7 @@ class Worker:
 
 def serve(connection: Connection, build: str, arguments: tuple[Any, ...]) -> None:
     """The life of a worker's process."""
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # no advice between the rows of a table
     module, _, function = build.partition(":")
     with _reporting(connection):
         peer = getattr(importlib.import_module(module), function)(*arguments)

@@ -21,28 +21,20 @@ def inputs(case: Case) -> tuple[np.ndarray, ...]:
 
 
 def decode(model: AsymmetricAutoencoderKL, params: Params, latents: Latents, *condition: Images | Mask) -> Images:
-    """Ours, as anyone calls it; `condition` is image and mask, or nothing."""
+    """Ours, as anyone calls it; `condition` is nothing, or image and mask, of each picture or one for all."""
     image, mask = condition or (None, None)
     return model.apply({"params": params}, latents, image=image, mask=mask, method="decode")
 
 
-def decode_samples(model: AsymmetricAutoencoderKL, params: Params, latents: Latents, image: Images, mask: Mask) -> Images:
-    """Ours for several latents of one image and mask, both with a first axis of 1."""
-    many = len(latents)
-    return decode(model, params, latents, *(jax.numpy.repeat(one, many, axis=0) for one in (image, mask)))
-
-
 def ours(case: Case) -> JaxPeer:
     model, params = load_pretrained(case.folder / case.model, dtype=case.dtype)
-    function = decode_samples if case.samples else decode
-    return JaxPeer(case, lambda *given: function(model, *given), params, inputs(case))
+    return JaxPeer(case, lambda *given: decode(model, *given), params, inputs(case))
 
 
 def flax(case: Case) -> JaxPeer:
     """diffusers' own Flax modules, which know no mask."""
     import diffusers
 
-    diffusers.utils.logging.set_verbosity_error()
     model, params = load_pretrained(case.folder / case.model)
     there = diffusers.FlaxAutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,

@@ -92,7 +92,6 @@ def load_autoencoder(case: Case) -> torch.nn.Module:
     """diffusers' AsymmetricAutoencoderKL with the weights of the case, float32."""
     import diffusers
 
-    diffusers.utils.logging.set_verbosity_error()
     return diffusers.AsymmetricAutoencoderKL.from_pretrained(case.folder / case.model, low_cpu_mem_usage=False)
 
 

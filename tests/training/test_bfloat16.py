@@ -24,7 +24,8 @@ def vae(tmp_path_factory):
 
 
 def prepared(vae: str, dtype: str):
-    config = tiny_config(vae, model={"dtype": dtype}, optim={"steps": 50, "warmup_steps": 0})
+    everything = {"perceptual_dtype": "model"}
+    config = tiny_config(vae, model={"dtype": dtype}, loss=everything, optim={"steps": 50, "warmup_steps": 0})
     networks, frozen, given = build(config)
     init = lambda given: initial_state(config, networks, jax.random.key(1), given)  # noqa: E731
     return config, networks, frozen, init, given
