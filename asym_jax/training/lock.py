@@ -6,12 +6,16 @@ import fcntl
 import json
 import os
 import socket
+import time
 import weakref
 from pathlib import Path
 
 from asym_jax.errors import InputError
 
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+PATIENCE = 1.0
+"""Seconds for which a held lock is tried again: whoever only asks, as the other processes of a run do, holds it for an instant."""
 
 
 class Lock:
@@ -24,14 +28,14 @@ class Lock:
             OSError: the file cannot be written.
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in HELD:
+        deadline = time.monotonic() + PATIENCE
+        while not _taken(descriptor, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
                 try:
-                    raise _refusal(path, descriptor) from None
+                    raise _refusal(path, descriptor)
                 finally:
                     os.close(descriptor)
+            time.sleep(0.01)
         self.release = weakref.finalize(self, os.close, descriptor)
         now = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
         os.ftruncate(descriptor, 0)
@@ -45,12 +49,19 @@ def refuse_if_held(path: Path) -> None:
     except OSError:
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in HELD:
-            raise _refusal(path, descriptor) from None
+        if not _taken(descriptor, fcntl.LOCK_SH):  # shared: any number may ask at the same time
+            raise _refusal(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _taken(descriptor: int, kind: int) -> bool:
+    """Whether nobody else holds the lock, so that now we do. True as well where the file system knows no locks."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in HELD
+    return True
 
 
 def _refusal(path: Path, descriptor: int) -> InputError:

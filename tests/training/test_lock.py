@@ -1,9 +1,14 @@
 """Two runs never share a folder."""
 
+import contextlib
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -51,6 +56,28 @@ def test_the_lock_of_a_dead_process_is_none(tmp_path):
     lock = Lock(path)
     assert json.loads(path.read_text())["pid"] == os.getpid()
     lock.release()
+
+
+def test_whoever_only_asks_keeps_nobody_out(tmp_path):
+    """The processes of one run ask at the same moment as the first of them takes the lock."""
+    path = tmp_path / "run.lock"
+    path.write_text('{"host": "elsewhere", "pid": 1, "since": "2026"}')
+    asking = os.open(path, os.O_RDWR)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    refuse_if_held(path)  # two may ask at once
+    with ending(lambda: (time.sleep(0.2), os.close(asking))):
+        lock = Lock(path)
+    assert json.loads(path.read_text())["pid"] == os.getpid()
+    lock.release()
+
+
+@contextlib.contextmanager
+def ending(task: Callable[[], object]) -> Iterator[None]:
+    """Runs `task` beside what is inside."""
+    beside = threading.Thread(target=task)
+    beside.start()
+    yield
+    beside.join()
 
 
 def test_asking_leaves_nothing_behind(tmp_path):
