@@ -18,8 +18,8 @@ def quieten() -> None:
     """Drops the tracebacks that Orbax and its abandoned tasks leave; their exceptions reach us, and are reported in one line."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(_not_of_orbax)
-    # Collected without having run; nobody's frame, hence the module.
-    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning, module="sys")
+    # Collected without having run, in whatever frame is the current one, hence no module. We have no coroutines of our own.
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
