@@ -1,14 +1,16 @@
 """What the programs share: presets, the command line, and how errors are shown."""
 
 import argparse
+import atexit
 import contextlib
 import os
 import runpy
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import tyro
 
@@ -119,20 +121,30 @@ def report_errors(after_interrupt: str = "the same command goes on from the newe
         if os.environ.get("ASYM_JAX_TRACEBACK") == "1":
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
-        if isinstance(error, CannotSave):
-            _leave(1)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        _end(2 if isinstance(error, InputError) else 1, at_once=isinstance(error, CannotSave))
     except Interrupted as error:
         print(f"\n{error}", file=sys.stderr)
-        if error.at_once:
-            _leave(error.status)
-        sys.exit(error.status)
+        _end(error.status, at_once=error.at_once)
     except KeyboardInterrupt:
         print(f"\ninterrupted; {after_interrupt}", file=sys.stderr)
-        sys.exit(130)
+        _end(130)
+    if _held_by_a_failed_save():
+        atexit._run_exitfuncs()  # other processes of the run are told that this one has ended well
+        _leave(0)
 
 
-def _leave(status: int) -> None:
+def _end(status: int, *, at_once: bool = False) -> NoReturn:
+    if at_once or _held_by_a_failed_save():
+        _leave(status)
+    sys.exit(status)
+
+
+def _held_by_a_failed_save() -> bool:
+    """Whether threads are left that wait for what a save gave up half-way, and will for up to ten minutes."""
+    return any(type(thread).__module__.startswith("orbax.") for thread in threading.enumerate())
+
+
+def _leave(status: int) -> NoReturn:
     """Ends the process without waiting for threads: a compiler, or a save that failed, may hold them for minutes."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -61,3 +61,24 @@ def test_interrupting_says_how_to_go_on_and_bugs_are_not_hidden(capsys):
     assert re.fullmatch(r"\ninterrupted; the same command goes on .*\n", capsys.readouterr().err)
     with pytest.raises(ZeroDivisionError), report_errors():
         print(1 / 0)
+
+
+HELD_UP = """
+import threading, time
+from asym_jax.commands import report_errors
+from asym_jax.errors import Interrupted
+
+Waiting = type("Waiting", (threading.Thread,), {"__module__": "orbax.checkpoint._src.futures.future"})
+Waiting(target=time.sleep, args=(600,)).start()
+with report_errors():
+    print("done")
+    ENDING
+"""
+
+
+@pytest.mark.parametrize(("ending", "status"), [("pass", 0), ("raise Interrupted('saved', status=143, at_once=False)", 143)])
+def test_what_a_failed_save_left_holds_nothing_up(ending, status):
+    """Orbax's threads wait for each other for ten minutes; a scheduler would not."""
+    program = HELD_UP.replace("ENDING", ending)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert ended.returncode == status and ended.stdout == "done\n"
