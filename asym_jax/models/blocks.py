@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from asym_jax.arrays import Features, NewFeatures
 from asym_jax.models.convolutions import convolve, convolve_doubled
@@ -82,6 +83,13 @@ class ResnetBlock(nn.Module):
         return features + update
 
 
+Queries = Float[Array, "b q c"]
+Tokens = Float[Array, "b n c"]
+
+SCORES = 2**26
+"""Attention scores of one picture that are in memory together: all of them up to 720 pixels, which have 90 x 90 latents."""
+
+
 class AttentionBlock(nn.Module):
     """Single-head self-attention over all positions, plus the input."""
 
@@ -100,11 +108,25 @@ class AttentionBlock(nn.Module):
     def __call__(self, features: Features) -> Features:
         b, h, w, c = features.shape
         tokens = self.group_norm(features).reshape(b, h * w, c)
-        query = self.query(tokens) * self.channels**-0.5
-        scores = jnp.einsum("bqc,bkc->bqk", query, self.key(tokens), preferred_element_type=jnp.float32)
-        weights = nn.softmax(scores).astype(self.dtype)
-        mixed = jnp.einsum("bqk,bkc->bqc", weights, self.value(tokens))
+        query, key, value = self.query(tokens) * self.channels**-0.5, self.key(tokens), self.value(tokens)
+        mixed = attend(query, key, value) if (h * w) ** 2 <= SCORES else attend_in_parts(query, key, value)
         return features + self.proj_attn(mixed).reshape(b, h, w, c)
+
+
+def attend(query: Queries, key: Tokens, value: Tokens) -> Queries:
+    """For each query the mean of all values, weighted by the softmax of its products with their keys."""
+    scores = jnp.einsum("bqc,bkc->bqk", query, key, preferred_element_type=jnp.float32)
+    return jnp.einsum("bqk,bkc->bqc", nn.softmax(scores).astype(value.dtype), value)
+
+
+def attend_in_parts(query: Queries, key: Tokens, value: Tokens) -> Queries:
+    """The same, for so many queries at a time that a picture never has more than `SCORES` scores."""
+
+    def attend_one(query: Float[Array, "b c"]) -> Float[Array, "b c"]:
+        return attend(query[:, None], key, value)[:, 0]
+
+    together = max(1, SCORES // key.shape[1])
+    return jax.lax.map(attend_one, query.swapaxes(0, 1), batch_size=together).swapaxes(0, 1)
 
 
 class MidBlock(nn.Module):

@@ -3,7 +3,7 @@
 Two things in the decoder look at the whole picture, and would give every tile
 colours of its own: self-attention in the middle, and the statistics of the group
 normalisations. So the middle, which is as small as the latents, is computed whole
-(attention for some positions at a time). Above it, one residual block after the
+(`AttentionBlock` looks at some positions at a time). Above it, one residual block after the
 other goes over the picture in overlapping windows: once for each normalisation,
 to collect its statistics, and once more to compute the result. The features in
 between lie in the memory of the host. What comes out is what the whole decoder
@@ -23,15 +23,11 @@ from jaxtyping import Array, Float, Shaped
 
 from asym_jax.arrays import Features, Images, Latents, Mask, NewFeatures, Params
 from asym_jax.models.autoencoder import AsymmetricAutoencoder, SymmetricAutoencoder
-from asym_jax.models.blocks import AttentionBlock
 from asym_jax.models.decoder import Decoder
 from asym_jax.models.normalisation.layer import GroupNorm
 from asym_jax.models.windows import Place, area, windows
 
 Autoencoder = SymmetricAutoencoder | AsymmetricAutoencoder
-
-SCORES = 2**26
-"""Attention scores of one picture that are in memory together."""
 
 
 class Moments(NamedTuple):
@@ -162,28 +158,7 @@ def _begin(model: Autoencoder, params: Params, latents: Any) -> NewFeatures:
     def begin(module: Autoencoder, latents: Latents) -> NewFeatures:
         return module.decoder.begin(module.decoder_input(latents))
 
-    with nn.intercept_methods(_attend_sparingly):
-        return model.apply({"params": params}, latents, method=begin)
-
-
-def _attend_sparingly(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
-    """`AttentionBlock`, for so many positions at a time that memory stays bounded."""
-    block = context.module
-    if not isinstance(block, AttentionBlock) or context.method_name != "__call__":
-        return call(*args, **kwargs)
-    (features,) = args
-    b, h, w, c = features.shape
-    if (h * w) ** 2 <= SCORES:
-        return call(features)
-    tokens = block.group_norm(features).reshape(b, h * w, c)
-    query, key, value = block.query(tokens) * block.channels**-0.5, block.key(tokens), block.value(tokens)
-
-    def attend(query: Float[Array, "b c"]) -> Float[Array, "b c"]:
-        scores = jnp.einsum("bc,bkc->bk", query, key, preferred_element_type=jnp.float32)
-        return jnp.einsum("bk,bkc->bc", nn.softmax(scores).astype(block.dtype), value)
-
-    mixed = jax.lax.map(attend, query.swapaxes(0, 1), batch_size=max(1, SCORES // (h * w))).swapaxes(0, 1)
-    return features + block.proj_attn(mixed).reshape(b, h, w, c)
+    return model.apply({"params": params}, latents, method=begin)
 
 
 class _Collected(Exception):

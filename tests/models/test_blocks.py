@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from asym_jax.models import blocks
 from asym_jax.models.blocks import AttentionBlock, Downsample, ResnetBlock, Upsample
 from asym_jax.models.decoder import Decoder
 
@@ -52,7 +53,9 @@ def test_residual_block(in_channels):
     check(got, update + (conv(x, params["conv_shortcut"]) if in_channels != 8 else x))
 
 
-def test_attention():
+@pytest.mark.parametrize("scores", [2**26, 700])  # all 60 positions together; 11 at a time, and 5 at last
+def test_attention(scores, monkeypatch):
+    monkeypatch.setattr(blocks, "SCORES", scores)
     params, x, got = run(AttentionBlock(8, norm_groups=4))
     tokens = norm(x, params["group_norm"]).flatten(2).transpose(1, 2)
 

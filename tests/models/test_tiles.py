@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asym_jax.models import tiles
+from asym_jax.models import blocks
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
 from asym_jax.models.tiles import decode_in_tiles
 from asym_jax.models.windows import HALO, windows
@@ -31,7 +31,7 @@ def test_too_small_windows_are_refused():
 @pytest.mark.parametrize("conditional", [False, True])
 def test_same_picture_as_at_once(conditional, monkeypatch):
     """With statistics that differ much from window to window, and attention for a part of the positions at a time."""
-    monkeypatch.setattr(tiles, "SCORES", 2**12)
+    monkeypatch.setattr(blocks, "SCORES", 2**12)
     random = np.random.default_rng(0)
     height, width = 22, 30
     plain, ours = AutoencoderKL((4, 8), 1, norm_num_groups=4), AsymmetricAutoencoderKL((4, 8), 1, (4, 8), 1, norm_num_groups=4)
