@@ -52,6 +52,7 @@ class Scheme(NamedTuple):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def filtered(scheme: Scheme, inputs: Features, kernel: Kernel) -> NewFeatures:
     """The convolution (no bias) that `scheme` describes, along height and width alike."""
+    kernel = _once_there(kernel, inputs)
     middle = jax.tree.map(_product, _windows_of(scheme, inputs), _kernels_of(scheme, kernel))
     return _joined(_along_both(scheme.result, middle), _outputs(scheme, inputs.shape))
 
@@ -69,6 +70,7 @@ filtered.defvjp(_forward, _backward)
 
 
 def _input_gradient(scheme: Scheme, cotangent: NewFeatures, kernel: Kernel, shape: tuple[int, ...]) -> Features:
+    kernel = _once_there(kernel, cotangent)
     if scheme.step == len(scheme.result) and scheme.phases == 1:
         # As many outputs as inputs: this is a convolution of the same kind, with the kernel turned round.
         turned = _kernels_of(scheme, kernel[::-1, ::-1])
@@ -90,6 +92,15 @@ def _kernel_gradient(scheme: Scheme, inputs: Features, cotangent: NewFeatures, s
     phases = scheme.phases
     kernel = jnp.stack([jnp.stack(row) for row in taps]).reshape(len(taps), len(taps), phases, phases, *shape[2:])
     return kernel.swapaxes(1, 2).reshape(shape)
+
+
+def _once_there(kernel: Kernel, inputs: Features) -> Kernel:
+    """The kernel, as something that is not known before the inputs are.
+
+    Otherwise XLA transforms the kernels of all layers first and keeps them, half of what decoding needs in memory (it drops
+    `optimization_barrier` on CPUs). A NaN in the first input, and nothing else, changes the values: to NaN.
+    """
+    return jnp.where(jnp.isnan(inputs[0, 0, 0, 0]), jnp.nan, kernel)
 
 
 def _windows_of(scheme: Scheme, inputs: Features) -> Grid:
