@@ -27,7 +27,11 @@ class JaxPeer:
         self.mesh = mesh_of(case)
         everywhere = replicated(self.mesh)
         self.params = jax.device_put(params, everywhere)
-        self.inputs = tuple(jax.device_put(array, everywhere if len(array) == 1 else batch_sharding(self.mesh)) for array in inputs)
+        apart = batch_sharding(self.mesh)
+        self.inputs = tuple(
+            jax.device_put(array, everywhere) if case.samples and len(array) == 1 else jax.device_put(for_each(case, array), apart)
+            for array in inputs
+        )
 
     def prepare(self) -> dict[str, Any]:
         """Compiles, and runs once; what compiling took, and what the compiler says."""
@@ -58,6 +62,11 @@ class JaxPeer:
     def peak(self) -> float:
         """FLOP/s of one device in a large matrix product of the type in use."""
         return matrix_rate(self.case)
+
+
+def for_each(case: Case, batch: np.ndarray) -> np.ndarray:
+    """The batch of one device, once for every device."""
+    return np.concatenate([batch] * case.devices)
 
 
 def mesh_of(case: Case) -> Mesh:

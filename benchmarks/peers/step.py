@@ -25,7 +25,7 @@ from asym_jax.weights.names import to_torch
 from benchmarks.abstract_run import networks_of, with_settings
 from benchmarks.peers.contest import Case
 from benchmarks.peers.material import MODELS, critic_of, latents, masks, pixels, read_arrays
-from benchmarks.peers.ours import device, facts, matrix_rate, memory, mesh_of
+from benchmarks.peers.ours import device, facts, for_each, matrix_rate, memory, mesh_of
 
 PRESETS = Path(__file__).parents[2] / "configs"
 
@@ -82,8 +82,7 @@ class OurStep:
         self.frozen, decoder, critic = (jax.device_put(tree, everywhere) for tree in weights(case))
         begin = jax.jit(functools.partial(start, self.config, self.networks), out_shardings=everywhere)
         self.state = begin(decoder, critic)
-        count = case.batch * case.devices
-        self.pixels = jax.device_put(pixels(case.size, count), batch_sharding(self.mesh))
+        self.pixels = jax.device_put(for_each(case, pixels(case.size, case.batch)), batch_sharding(self.mesh))
 
     def prepare(self) -> dict[str, Any]:
         """Finds the gradients that `result` gives, then compiles the update, from nothing and from JAX's cache, and runs it."""
@@ -117,10 +116,10 @@ class OurStep:
         return matrix_rate(self.case)
 
     def _find(self) -> dict[str, np.ndarray]:
-        count = self.case.batch * self.case.devices
-        image = pixels(self.case.size, count).astype(np.float32) / 127.5 - 1
-        batch = Batch(image, masks(self.case.size, count), latents(self.case.size, count))
-        batch = jax.device_put(batch, batch_sharding(self.mesh))
+        size, count = self.case.size, self.case.batch
+        image = for_each(self.case, pixels(size, count).astype(np.float32) / 127.5 - 1)
+        given = Batch(image, *(for_each(self.case, array) for array in (masks(size, count), latents(size, count))))
+        batch = jax.device_put(given, batch_sharding(self.mesh))
         find = jax.jit(functools.partial(find_gradients, self.networks, self.config.loss, critic_awake=True))
         return named(*jax.device_get(find(self.frozen, self.state, batch)), image=image)
 

@@ -47,6 +47,8 @@ def test_decode(folder, options):
     assert exact["result"].shape == (case.pictures, 32, 32, 3)
     for peer in (ours, theirs):
         assert agreed(compare(peer.result(), exact, case.pictures), BOUND)
+    # Speeds count a whole batch for each device.
+    assert len(ours.result()["result"]) == case.pictures * case.devices
 
 
 def test_decode_without_a_mask_in_all_three(folder):

@@ -60,6 +60,14 @@ def test_losses_weight_and_gradients_agree(ours, peers, name):
     assert 0.01 < theirs["critic's loss"] < 10
 
 
+@pytest.mark.slow
+def test_on_two_devices_each_has_the_whole_batch(case, peers):
+    step = OurStep(case._replace(devices=2), awake=True)
+    assert step.pixels.shape == (4, 32, 32, 3) and step.config.data.batch_size == 4
+    errors = compare(step._find(), peers["fused"].exact())
+    assert agreed(errors, BOUNDS["float32"]), errors
+
+
 def test_comparing_does_not_train_and_updating_does(peers):
     step = peers["fused"]
     before = {name: value.detach().clone() for name, value in step.named.items()}
