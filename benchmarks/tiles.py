@@ -1,14 +1,17 @@
 """Memory, time and exactness of decoding in tiles, with the base decoder's sizes and random weights.
 
-python -m benchmarks.tiles analyse 2048            # what XLA says of the whole decode; nothing is computed
-python -m benchmarks.tiles whole 512 OUT.npy       # computes it whole
-python -m benchmarks.tiles tiled 512 OUT.npy 32    # the same in tiles, here with windows of 32 latents (64 if not given)
-python -m benchmarks.tiles compare ONE.npy OTHER.npy
+    python -m benchmarks.tiles analyse 2048            # what XLA says of the whole decode; nothing is computed
+    python -m benchmarks.tiles whole 512 OUT.npy       # computes it whole
+    python -m benchmarks.tiles tiled 512 OUT.npy 32    # the same in tiles, here with windows of 32 latents (64 if not given)
+    python -m benchmarks.tiles compare ONE.npy OTHER.npy
+
+ASYM_JAX_FILTERING=off keeps the transformed kernels and tiles of minimal filtering out of the memory of both.
 """
 
+import argparse
+import functools
 import json
 import resource
-import sys
 import time
 
 import jax
@@ -86,12 +89,24 @@ def compare(one: str, other: str) -> dict:
     return {"largest_difference": float(np.abs(a - b).max()), "largest": float(np.abs(a).max())}
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    for kind in ("analyse", "whole", "tiled"):
+        one = kinds.add_parser(kind)
+        one.add_argument("side", type=int, help="of the picture, in pixels; a multiple of 8")
+        if kind != "analyse":
+            one.add_argument("out", metavar="OUT.npy", help="where the picture goes")
+        if kind == "tiled":
+            one.add_argument("window", type=int, nargs="?", default=64, help="longest side of a window in latents (default 64)")
+    both = kinds.add_parser("compare")
+    both.add_argument("one", metavar="ONE.npy")
+    both.add_argument("other", metavar="OTHER.npy")
+    given = vars(parser.parse_args())
+    kind = given.pop("kind")
+    run = {"analyse": analyse, "compare": compare}.get(kind) or functools.partial(measure, kind)
+    print(json.dumps(run(**given) | {"jax": jax.__version__, "device": str(jax.devices()[0])}), flush=True)
+
+
 if __name__ == "__main__":
-    kind, *rest = sys.argv[1:]
-    if kind == "compare":
-        result = compare(*rest)
-    elif kind == "analyse":
-        result = analyse(int(rest[0]))
-    else:
-        result = measure(kind, int(rest[0]), rest[1], *map(int, rest[2:]))
-    print(json.dumps(result | {"jax": jax.__version__, "device": str(jax.devices()[0])}), flush=True)
+    main()
