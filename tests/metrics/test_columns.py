@@ -75,6 +75,7 @@ def test_devices_order_repetitions_and_hosts_change_nothing(data):
                 np.testing.assert_allclose(other[name], values, rtol=1e-5, atol=1e-6)
         features, originals = other["features"], plain["features"][:, ::-1]
         fitted = gaussian(features)
+        np.testing.assert_allclose(fitted.covariance, np.cov(features.astype(np.float64), rowvar=False), rtol=1e-7, atol=0)
         np.testing.assert_allclose(
             fitted.covariance, np.cov(plain["features"].astype(np.float64), rowvar=False), rtol=1e-6, atol=1e-6
         )
