@@ -96,6 +96,17 @@ def test_rounding_stays_small_over_many_channels_of_unequal_size(kind: str, sche
     assert relative(found, direct(kind, inputs, kernel)) < bound
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_broken_picture_leaves_the_others_alone(bad):
+    inputs, kernel = (jnp.float32(array) for array in drawn("same", (8, 12)))
+    inputs = jnp.concatenate([inputs, inputs])
+    convolve = jax.jit(lambda inputs: filtered(schemes.SAME_LARGE, inputs, kernel))
+    found = convolve(inputs.at[0, 0, 0, 0].set(bad))
+    half = len(inputs) // 2
+    np.testing.assert_array_equal(found[half:], convolve(inputs)[half:])
+    assert not np.isfinite(found[0]).all()
+
+
 def test_products_that_are_saved():
     """Products per output along one axis, by pencil: 3 taps directly, or 4 of stride 2."""
     per_output = {
