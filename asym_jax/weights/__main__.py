@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     convert = command("convert", CONVERT, "write in another form")
     _add_source(convert)
     convert.add_argument(
-        "target", metavar="TARGET", type=Path, help="folder to write; with --to official a file whose name ends in .safetensors"
+        "target", metavar="TARGET", help="folder to write, on this machine; with --to official a file that ends in .safetensors"
     )
     convert.add_argument(
         "--to",

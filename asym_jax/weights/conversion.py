@@ -1,18 +1,18 @@
 """From any form of an autoencoder to any other."""
 
-import os
 from pathlib import Path
 
 from jax.typing import DTypeLike
 
 from asym_jax.weights.card import Card
+from asym_jax.weights.folders import on_this_machine
 from asym_jax.weights.layouts import Layout, write_autoencoder
 from asym_jax.weights.opened import open_autoencoder
 
 
 def convert(
     source: str,
-    target: Path,
+    target: str | Path,
     *,
     layout: Layout,
     dtype: DTypeLike | None = None,
@@ -28,7 +28,8 @@ def convert(
     Raises:
         InputError: as `load_pretrained` and `save_pretrained` do.
     """
+    place = on_this_machine(target)  # before anything is fetched
     opened = open_autoencoder(source, revision=revision, subfolder=subfolder)
     model = opened.model if scaling_factor is None else opened.model.clone(scaling_factor=scaling_factor)
     card = Card(converted_from=f"{source}{f'@{revision}' if revision else ''}")
-    write_autoencoder(Path(os.path.expanduser(target)), model, opened.tensors, layout=layout, dtype=dtype, card=card)
+    write_autoencoder(place, model, opened.tensors, layout=layout, dtype=dtype, card=card)

@@ -160,6 +160,18 @@ def test_targets_that_hold_something_else_are_left_alone(saved, tmp_path):
         main(["convert", str(saved), str(tmp_path / "z.safetensors"), "--to", "official"])
 
 
+def test_targets_elsewhere_are_refused_before_anything_is_read(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = "^gs://bucket/x cannot be written to: weights are written to this machine's disks only"
+    for source in (saved, "no/such/source"):
+        with pytest.raises(InputError, match=message):
+            main(["convert", str(source), "gs://bucket/x", "--to", "diffusers"])
+    for layout in ("diffusers", "flax", "official"):
+        with pytest.raises(InputError, match=message):
+            save_pretrained("gs://bucket/x", SMALL, drawn(SMALL), layout=layout)
+    assert list(tmp_path.iterdir()) == []
+
+
 MISTAKES = {
     (): "required: {inspect,convert,fetch,verify}",
     ("look",): "invalid choice: 'look'",
