@@ -89,7 +89,7 @@ def save_pretrained(
             (config.json and msgpack, for diffusers' Flax classes), or "official"
             (the names of the reference implementation).
         dtype: float32, bfloat16 or float16, the type in the file; None keeps the parameters' own.
-        card: what the model card (README.md of a folder) says of the training.
+        card: what the model card (README.md of a folder, `card` in the metadata of an official file) says of the training.
 
     Raises:
         InputError: `path` holds other files, is a URL or cannot be written, the
