@@ -32,7 +32,7 @@ INSPECT = """Prints what a file or folder is: kind of file, architecture, parame
 CONVERT = """Writes an autoencoder in another form; numbers keep their exact bits unless --dtype changes their type.
 
     python -m asym_jax.weights convert larger1.5.ckpt larger1.5 --to diffusers
-    python -m asym_jax.weights convert runs/large/decoder large_flax --to flax --dtype bfloat16
+    python -m asym_jax.weights convert stabilityai/sd-vae-ft-mse sd_vae_flax --to flax --dtype bfloat16
     python -m asym_jax.weights convert runs/large/decoder large.safetensors --to official
 
 A target that was written here before is replaced in one instant; one that holds anything else is left alone.
@@ -74,7 +74,8 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         choices=("diffusers", "flax", "official"),
         help="diffusers: folder with config.json and safetensors, for PyTorch; flax: folder with config.json and msgpack, "
-        "for diffusers' Flax classes; official: one file under the names of the reference implementation and latent diffusion",
+        "for asym_jax.pipelines (diffusers' own Flax classes read a plain AutoencoderKL only); official: one "
+        "file under the names of the reference implementation and latent diffusion",
     )
     convert.add_argument(
         "--dtype",

@@ -94,7 +94,7 @@ FLAX_CLASS: Mapping[str, str] = {
     "AutoencoderKL": "FlaxAutoencoderKL",
     "AsymmetricAutoencoderKL": "FlaxAsymmetricAutoencoderKL",
 }
-"""What the config.json of a Flax folder calls our classes; the others have no counterpart in diffusers' Flax."""
+"""What the config.json of a Flax folder calls our classes. diffusers has the first; the second is named after it."""
 
 
 def _as_ours(model: Autoencoder, arrays: Tensors) -> dict[str, Tensor]:

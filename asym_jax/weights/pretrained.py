@@ -86,8 +86,9 @@ def save_pretrained(
         params: the parameters of `model`, addressable from this process. With
             several processes, only one should call.
         layout: "diffusers" (config.json and safetensors, for PyTorch), "flax"
-            (config.json and msgpack, for diffusers' Flax classes), or "official"
-            (the names of the reference implementation).
+            (config.json and msgpack, for `asym_jax.pipelines`; diffusers' own Flax
+            classes read a plain AutoencoderKL, and have none for an asymmetric one),
+            or "official" (the names of the reference implementation).
         dtype: float32, bfloat16 or float16, the type in the file; None keeps the parameters' own.
         card: what the model card (README.md of a folder, `card` in the metadata of an official file) says of the training.
 
