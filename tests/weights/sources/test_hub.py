@@ -167,8 +167,21 @@ def test_no_network_at_all(hub, fetched, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}")
     assert locate("o/n/vae") == locate(f"o/n/vae/{SAFETENSORS}") == fetched
-    assert "ConnectionError" in refusal("o/n/unet") and "ConnectionError" in refusal(f"o/n/vae/{PICKLE}")
+    for missing in ("o/n/unet", f"o/n/vae/{PICKLE}", "runs/large/decoder"):
+        assert refusal(missing) == (
+            f"{missing}: there is no such file or folder in {Path.cwd()}, and the Hugging Face hub did not give it: there is no "
+            "network, or none to http://127.0.0.1:9 (ConnectionError). Check the name and the network, or give the path of a "
+            "downloaded folder"
+        )
     assert hub.requests == []
+
+
+def test_long_messages_end_at_a_word(hub, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("word  " * 100)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
+    assert "ValueError: " + "word " * 59 + "...." in refusal("o/n")
 
 
 def test_no_requests_where_they_are_forbidden(hub, fetched, monkeypatch):
