@@ -65,7 +65,9 @@ def parse(source: str, revision: str | None, subfolder: str | None) -> HubName |
 def fetch(name: HubName) -> tuple[Path | None, Path]:
     """config.json, if there is one, and the file with weights, in the hub's local cache.
 
-    Without network, files that are already in the cache are used.
+    Without network, files that are already in the cache are used. config.json comes
+    first: weights without it, left by a connection that broke, would later be taken for
+    a repository that has none.
 
     Raises:
         InputError: the hub cannot be reached and the cache lacks the files, or there are no such files.
@@ -76,12 +78,13 @@ def fetch(name: HubName) -> tuple[Path | None, Path]:
         if chosen is None:
             raise InputError(f"{name}: {_unreachable(found.problem) if found.problem else _lack(name, found)}")
         cached = found.problem is not None
+        has_config = CONFIG in found.files and belongs(chosen, asked_for=name.file is not None)
+        config = _file(name, CONFIG, cached) if has_config else None
         weights = _file(name, chosen, cached)
         if chosen.endswith(INDEX):
             for shard in sorted(set(shards(weights).values())):
                 _file(name, shard, cached)
-        has_config = CONFIG in found.files and belongs(chosen, asked_for=name.file is not None)
-        return (_file(name, CONFIG, cached) if has_config else None), weights
+        return config, weights
 
 
 def _list(name: HubName) -> Listing:
