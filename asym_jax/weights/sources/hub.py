@@ -19,13 +19,16 @@ PATIENCE = 30
 """Seconds to wait for the hub's list of files."""
 
 REFUSED = (400, 401, 403, 404)
-"""Answers that are final; after any other, such as 429 or 503, what was fetched earlier is still the best there is."""
+"""Answers that are final: whoever gets what was fetched earlier is told so. After any other, such as 429 or 503, it is the best
+there is."""
 
 CLIENTS = ("requests", "httpx")
 """Libraries that the hub's own has made its requests with; errors of theirs, and not of the hub's, mean that no answer came."""
 
 LONGEST_REASON = 300
 """Characters of somebody else's message in ours."""
+
+log = logging.getLogger(__name__)
 
 
 class HubName(NamedTuple):
@@ -47,6 +50,7 @@ class Listing(NamedTuple):
     files: list[str]
     subfolders: set[str]
     problem: str | None
+    final: bool = False  # the problem is one that lasts
 
 
 def parse(source: str, revision: str | None, subfolder: str | None) -> HubName | None:
@@ -78,6 +82,8 @@ def fetch(name: HubName) -> tuple[Path | None, Path]:
         if chosen is None:
             raise InputError(f"{name}: {_unreachable(found.problem) if found.problem else _lack(name, found)}")
         cached = found.problem is not None
+        if found.final:
+            log.warning("%s is taken from the local cache, because the Hugging Face hub does not give it: %s", name, found.problem)
         has_config = CONFIG in found.files and belongs(chosen, asked_for=name.file is not None)
         config = _file(name, CONFIG, cached) if has_config else None
         weights = _file(name, chosen, cached)
@@ -95,7 +101,7 @@ def _list(name: HubName) -> Listing:
         entries = [entry.rfilename for entry in info.siblings or ()]
     except Exception as error:  # no network, no such repository or revision, no permission, ...: each has its own class
         status = getattr(getattr(error, "response", None), "status_code", None)
-        return (Listing([], set(), None) if status in REFUSED else _cached(name))._replace(problem=_reason(name, error))
+        return _cached(name)._replace(problem=_reason(name, error), final=status in REFUSED)
     folder = f"{name.subfolder}/" if name.subfolder else ""
     below = [entry.removeprefix(folder).partition("/") for entry in entries if entry.startswith(folder)]
     return Listing([first for first, deeper, _ in below if not deeper], {first for first, deeper, _ in below if deeper}, None)

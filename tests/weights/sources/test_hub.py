@@ -198,6 +198,18 @@ def test_a_network_that_goes_away_between_two_files(hub, monkeypatch):
     assert "there is no network" in refusal("o/n/vae")
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_hub_that_has_it_no_more(hub, fetched, status, caplog):
+    hub.status = status
+    assert locate("o/n/vae") == fetched
+    (said,) = caplog.messages
+    assert said.startswith("o/n/vae is taken from the local cache, because the Hugging Face hub does not give it: ")
+    assert locate(f"o/n/vae/{SAFETENSORS}") == fetched
+    caplog.clear()
+    assert "did not give it: " in refusal("o/n/unet") and "did not give it: " in refusal("o/n/vae", revision="other")
+    assert caplog.messages == []
+
+
 def test_long_messages_end_at_a_word(hub, monkeypatch):
     def fail(*_, **__):
         raise ValueError("word  " * 100)
