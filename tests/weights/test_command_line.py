@@ -121,6 +121,7 @@ def test_a_file_of_something_else_is_described_as_far_as_possible(tmp_path, caps
     lines = said(capsys, "inspect", "~/x.safetensors", "--values")
     assert lines["architecture"].startswith("not an autoencoder that is known here: ")
     assert lines["tensors"] == "unet.* (2), t.* (1)" and lines["largest"] == "1 in unet.a.weight"
+    assert lines["parameters"].split() == ["7", "in", "all"]  # 4, 2 and 1
 
 
 def test_conversion_there_and_back(saved, tmp_path, capsys):
