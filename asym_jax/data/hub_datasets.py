@@ -8,6 +8,9 @@ from asym_jax.data.entries import fingerprint
 from asym_jax.data.objects import ObjectSource
 from asym_jax.errors import InputError
 
+PACKAGE = "datasets<5"
+"""What to install: 5 asks for another huggingface_hub than the pipelines have."""
+
 
 def dataset_source(dataset: Any, name: str | None = None) -> ObjectSource:
     """The pictures of a `datasets.Dataset`: of its column of type Image, or of one with a usual name. They are decoded here.
@@ -39,7 +42,7 @@ def open_hub_dataset(place: str, split: str) -> ObjectSource:
     try:
         import datasets
     except ImportError as error:
-        raise InputError(f"huggingface:{place} needs Hugging Face's library of data sets: pip install datasets") from error
+        raise InputError(f"huggingface:{place} needs Hugging Face's library of data sets: pip install '{PACKAGE}'") from error
     folder = Path(place).expanduser()
     saved = any((folder / name).exists() for name in ("dataset_dict.json", "state.json"))
     try:

@@ -32,7 +32,7 @@ INSPECT = """Prints what a file or folder is: kind of file, architecture, parame
 CONVERT = """Writes an autoencoder in another form; numbers keep their exact bits unless --dtype changes their type.
 
     python -m asym_jax.weights convert larger1.5.ckpt larger1.5 --to diffusers
-    python -m asym_jax.weights convert runs/large/decoder large_flax --to flax --dtype bfloat16
+    python -m asym_jax.weights convert stabilityai/sd-vae-ft-mse sd_vae_flax --to flax --dtype bfloat16
     python -m asym_jax.weights convert runs/large/decoder large.safetensors --to official
 
 A target that was written here before is replaced in one instant; one that holds anything else is left alone.
@@ -67,14 +67,15 @@ def parser() -> argparse.ArgumentParser:
     convert = command("convert", CONVERT, "write in another form")
     _add_source(convert)
     convert.add_argument(
-        "target", metavar="TARGET", type=Path, help="folder to write; with --to official a file whose name ends in .safetensors"
+        "target", metavar="TARGET", help="folder to write, on this machine; with --to official a file that ends in .safetensors"
     )
     convert.add_argument(
         "--to",
         required=True,
         choices=("diffusers", "flax", "official"),
         help="diffusers: folder with config.json and safetensors, for PyTorch; flax: folder with config.json and msgpack, "
-        "for diffusers' Flax classes; official: one file under the names of the reference implementation and latent diffusion",
+        "for asym_jax.pipelines (diffusers' own Flax classes read a plain AutoencoderKL only); official: one "
+        "file under the names of the reference implementation and latent diffusion",
     )
     convert.add_argument(
         "--dtype",

@@ -15,6 +15,21 @@ CARD = "README.md"
 SIGNATURE = "Written by asym_jax."
 """How a card that may be replaced ends; remove the line to keep a card that was edited."""
 
+ORIGIN, MEASURED = "## Origin", "## Measured"
+
+SETTINGS = {
+    "converted_from": "converted from",
+    "base": "frozen autoencoder",
+    "init": "decoder started from",
+    "data": "pictures",
+    "steps": "steps",
+    "batch_size": "pictures per step",
+    "image_size": "crop side in pixels",
+}
+"""What the table under `ORIGIN` calls the fields of a `Card`."""
+
+NUMBERS = ("steps", "batch_size", "image_size")
+
 PLAIN = "plain_"
 """Beginning of the names of metrics of the plain autoencoder's own decoder."""
 
@@ -40,7 +55,12 @@ class Card(NamedTuple):
 
 
 def write_card(path: Path, model: Autoencoder, card: Card, *, params: Params) -> None:
-    """Writes the card as Markdown with the header that the Hugging Face hub reads; `params` may be shapes only."""
+    """Writes what `card_text` gives."""
+    path.write_text(card_text(model, card, params=params), encoding="utf-8")
+
+
+def card_text(model: Autoencoder, card: Card, *, params: Params) -> str:
+    """The card as Markdown with the header that the Hugging Face hub reads; `params` may be shapes only."""
     conditional = type(model).__name__.startswith("Asymmetric")
     lines = [
         "---",
@@ -57,12 +77,17 @@ def write_card(path: Path, model: Autoencoder, card: Card, *, params: Params) ->
         SIGNATURE,
         "",
     ]
-    path.write_text("\n".join(lines), encoding="utf-8")
+    return "\n".join(lines)
 
 
 def is_ours(path: Path) -> bool:
     """Whether the card at `path` was written by this module and not edited since by somebody who wants to keep it."""
-    return path.read_text(encoding="utf-8", errors="replace").rstrip().endswith(SIGNATURE)
+    return signed(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def signed(text: str) -> bool:
+    """The same of a card's text."""
+    return text.rstrip().endswith(SIGNATURE)
 
 
 def _header(card: Card, conditional: bool) -> str:
@@ -73,20 +98,12 @@ def _header(card: Card, conditional: bool) -> str:
 
 
 def _training(card: Card) -> list[str]:
-    facts = {
-        "converted from": card.converted_from,
-        "frozen autoencoder": card.base,
-        "decoder started from": card.init,
-        "pictures": card.data,
-        "steps": f"{card.steps:,}" if card.steps is not None else None,
-        "pictures per step": card.batch_size,
-        "crop side in pixels": card.image_size,
-    }
-    known = [(name, str(value)) for name, value in facts.items() if value is not None]
-    lines = ["## Origin", "", *_table(("setting", "value"), known)] if known else []
+    facts = {words: getattr(card, field) for field, words in SETTINGS.items()}
+    known = [(words, f"{fact:,}" if isinstance(fact, int) else fact) for words, fact in facts.items() if fact is not None]
+    lines = [ORIGIN, "", *_table(("setting", "value"), known)] if known else []
     if card.metrics:
         where = [f"On {card.measured_on}.", ""] if card.measured_on else []
-        lines += ["## Measured", "", *where, *_measured(card.metrics)]
+        lines += [MEASURED, "", *where, *_measured(card.metrics)]
     return lines
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import sys
 from collections.abc import Collection, Iterator
@@ -14,6 +15,24 @@ EXCHANGE = 2
 """Flag of Linux's renameat2: two names change places in one instant."""
 HERE = -100
 """Linux's AT_FDCWD: relative paths begin in the current folder."""
+
+URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE)
+"""Also as `Path` writes it, with one slash. A single letter is a disk."""
+
+
+def on_this_machine(path: str | Path) -> Path:
+    """The place to write to, its ~ replaced.
+
+    Raises:
+        InputError: it is a URL; a folder of that name would appear here, and nothing there.
+    """
+    url = URL.fullmatch(str(path))
+    if url:
+        raise InputError(
+            f"{url[1]}://{url[2]} cannot be written to: weights are written to this machine's disks only. "
+            "Write to a folder here and copy it, or mount the bucket as a folder"
+        )
+    return Path(os.path.expanduser(path))
 
 
 @contextlib.contextmanager
@@ -29,9 +48,9 @@ def replacing(folder: Path, *, owned: Collection[str]) -> Iterator[Path]:
         owned: names of files that may be deleted.
 
     Raises:
-        InputError: `folder` holds anything that is not `owned`, or cannot be written.
+        InputError: `folder` holds anything that is not `owned`, is a URL, or cannot be written.
     """
-    folder = Path(os.path.expanduser(folder)).resolve()
+    folder = on_this_machine(folder).resolve()
     new = folder.with_name(f".{folder.name}.new")
     previous = folder.with_name(f".{folder.name}.previous")
     try:
@@ -59,9 +78,9 @@ def replacing_file(path: Path) -> Iterator[Path]:
     """Yields the name of a file beside `path` that takes its place when the block ends well; else `path` is as it was.
 
     Raises:
-        InputError: `path` is a folder or cannot be written.
+        InputError: `path` is a folder or a URL, or cannot be written.
     """
-    path = Path(os.path.expanduser(path)).resolve()
+    path = on_this_machine(path).resolve()
     new = path.with_name(f".{path.name}.new")
     if path.is_dir():
         raise InputError(f"{path} is a folder, and a file is to be written")

@@ -1,5 +1,6 @@
 """What a file or folder of weights is, in words."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import numpy as np
 
 from asym_jax.errors import InputError
 from asym_jax.weights.architecture import abstract_params
-from asym_jax.weights.convert import Tensors, check
+from asym_jax.weights.convert import Tensor, Tensors, check
 from asym_jax.weights.files.formats import read_tensors
 from asym_jax.weights.files.stored import StoredTensor
 from asym_jax.weights.names import torch_name
@@ -85,18 +86,23 @@ def _unknown(path: Path, error: InputError) -> Iterator[str]:
         yield _line("left out", f"entries of training: {', '.join(content.left_out)}")
     begins = Counter(name.replace("/", ".").partition(".")[0] for name in content.tensors)
     yield _line("tensors", ", ".join(f"{begin}.* ({count})" for begin, count in begins.most_common(8)))
+    yield _line("parameters", f"{sum(map(_size, content.tensors.values())):>13,}  in all")
 
 
 def _parts(tensors: Tensors) -> Iterator[str]:
     counts: Counter[str] = Counter()
     for name, tensor in tensors.items():
         part = next((part for part in PARTS if name.startswith(f"{part}.")), "other")
-        counts[part] += int(np.prod(tensor.shape, dtype=np.int64))
+        counts[part] += _size(tensor)
     for part in PARTS:
         if counts[part]:
             named = "decoder, the rest" if part == "decoder" and counts["decoder.condition_encoder"] else part
             yield _line("parameters" if part == PARTS[0] else "", f"{counts[part]:>13,}  {named}")
     yield _line("", f"{counts.total():>13,}  in all")
+
+
+def _size(tensor: Tensor) -> int:
+    return math.prod(tensor.shape)
 
 
 def _numbers(tensors: Tensors, values: bool) -> Iterator[str]:

@@ -12,14 +12,14 @@ from jax.typing import DTypeLike
 
 from asym_jax.errors import InputError
 from asym_jax.weights.architecture import Autoencoder, abstract_params, config_of
-from asym_jax.weights.card import CARD, Card, is_ours, write_card
+from asym_jax.weights.card import CARD, Card, card_text, is_ours, write_card
 from asym_jax.weights.convert import Tensor, Tensors, cast, check, from_torch_axes
 from asym_jax.weights.files.flax_file import write_flax
 from asym_jax.weights.files.safetensors_file import read_safetensors, write_safetensors
 from asym_jax.weights.folders import replacing, replacing_file
 from asym_jax.weights.names import torch_name
 from asym_jax.weights.official import to_official
-from asym_jax.weights.opened import CONFIG_ENTRY
+from asym_jax.weights.opened import CARD_ENTRY, CONFIG_ENTRY
 from asym_jax.weights.sources.file_names import CONFIG, MSGPACK, SAFETENSORS
 
 Layout = Literal["diffusers", "flax", "official"]
@@ -50,17 +50,18 @@ def write_autoencoder(
     check(tensors, abstract_params(model), torch_name, source="the set of parameters to save")
     arrays = {name: cast(name, tensor, tensor.dtype if dtype is None else dtype) for name, tensor in tensors.items()}
     if layout == "official":
-        _write_official(path, model, arrays)
+        _write_official(path, model, arrays, card)
     else:
         _write_folder(path, model, arrays, layout, card)
 
 
-def _write_official(path: Path, model: Autoencoder, arrays: Tensors) -> None:
+def _write_official(path: Path, model: Autoencoder, arrays: Tensors, card: Card) -> None:
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: the official names are written to one file, whose name must end in .safetensors")
     if path.exists() and not _is_ours(path):
         raise InputError(f"{path} is not replaced because it was not written here; choose a new name")
-    carried = {CONFIG_ENTRY: json.dumps(config_of(model))}
+    text = card_text(model, card, params=abstract_params(model))
+    carried = {CONFIG_ENTRY: json.dumps(config_of(model)), CARD_ENTRY: text}
     with replacing_file(path) as new:
         write_safetensors(new, to_official(arrays), carried)
 
@@ -93,7 +94,7 @@ FLAX_CLASS: Mapping[str, str] = {
     "AutoencoderKL": "FlaxAutoencoderKL",
     "AsymmetricAutoencoderKL": "FlaxAsymmetricAutoencoderKL",
 }
-"""What the config.json of a Flax folder calls our classes; the others have no counterpart in diffusers' Flax."""
+"""What the config.json of a Flax folder calls our classes. diffusers has the first; the second is named after it."""
 
 
 def _as_ours(model: Autoencoder, arrays: Tensors) -> dict[str, Tensor]:

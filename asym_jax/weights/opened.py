@@ -19,6 +19,8 @@ from asym_jax.weights.sources.locate import locate
 
 CONFIG_ENTRY = "config"
 """Where a safetensors file without config.json carries its text."""
+CARD_ENTRY = "card"
+"""Where it carries that of the model card."""
 
 SDXL = "conditioner."
 """Tensors beside the first stage that only checkpoints of SDXL have."""
@@ -36,6 +38,7 @@ class Opened(NamedTuple):
     described_by: str  # where the architecture was taken from
     dropped: Mapping[str, int]  # tensors left out, by the beginning of their names
     left_out: tuple[str, ...]  # entries of a training checkpoint that are no weights
+    metadata: Mapping[str, str]  # text that the file carries
 
 
 def open_autoencoder(
@@ -54,7 +57,17 @@ def open_autoencoder(
         if SDXL in found.dropped:
             config["scaling_factor"] = SDXL_SCALING_FACTOR
         model, described_by = model_of(config, source=str(files.weights), dtype=dtype), "shapes of the tensors"
-    return Opened(model, found.tensors, files.weights, content.format, found.naming, described_by, found.dropped, content.left_out)
+    return Opened(
+        model,
+        found.tensors,
+        files.weights,
+        content.format,
+        found.naming,
+        described_by,
+        found.dropped,
+        content.left_out,
+        content.metadata,
+    )
 
 
 def _carried(content: TensorFile, path: Path, dtype: DTypeLike) -> Autoencoder:

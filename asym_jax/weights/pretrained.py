@@ -1,6 +1,5 @@
 """Whole autoencoders from and to everybody's files."""
 
-import os
 from pathlib import Path
 
 import jax
@@ -10,6 +9,7 @@ from jax.typing import DTypeLike
 from asym_jax.arrays import Params
 from asym_jax.weights.architecture import Autoencoder, abstract_params
 from asym_jax.weights.card import Card
+from asym_jax.weights.folders import on_this_machine
 from asym_jax.weights.layouts import Layout, write_autoencoder
 from asym_jax.weights.names import from_torch, to_torch
 from asym_jax.weights.opened import open_autoencoder
@@ -81,19 +81,20 @@ def save_pretrained(
       load but, with a mask, decode to something else.
 
     Args:
-        path: a folder, which is replaced if it holds nothing but what is written
+        path: a folder on this machine, which is replaced if it holds nothing but what is written
             here; for the layout "official", a file that ends in .safetensors.
         params: the parameters of `model`, addressable from this process. With
             several processes, only one should call.
         layout: "diffusers" (config.json and safetensors, for PyTorch), "flax"
-            (config.json and msgpack, for diffusers' Flax classes), or "official"
-            (the names of the reference implementation).
+            (config.json and msgpack, for `asym_jax.pipelines`; diffusers' own Flax
+            classes read a plain AutoencoderKL, and have none for an asymmetric one),
+            or "official" (the names of the reference implementation).
         dtype: float32, bfloat16 or float16, the type in the file; None keeps the parameters' own.
-        card: what the model card (README.md of a folder) says of the training.
+        card: what the model card (README.md of a folder, `card` in the metadata of an official file) says of the training.
 
     Raises:
-        InputError: `path` holds other files or cannot be written, the
+        InputError: `path` holds other files, is a URL or cannot be written, the
             parameters are not those of `model`, or they are too large for `dtype`.
     """
-    target = Path(os.path.expanduser(path))
+    target = on_this_machine(path)
     write_autoencoder(target, model, to_torch(params), layout=layout, dtype=dtype, card=card or Card())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from asym_jax.errors import InputError
 from asym_jax.weights.fetching.cache import weights_folder
-from asym_jax.weights.fetching.published import PublishedFile, described, fetch_line
+from asym_jax.weights.fetching.published import PublishedFile, by_hand, fetch_line
 
 
 def problem(files: Sequence[PublishedFile]) -> str | None:
@@ -15,10 +15,9 @@ def problem(files: Sequence[PublishedFile]) -> str | None:
     missing = [file for file in files if not (folder / file.name).is_file()]
     if not missing:
         return None
-    by_hand = "; ".join(f"{described(file)} as {folder / file.name}" for file in missing)
     return (
         f"{folder} lacks weights (ASYM_JAX_WEIGHTS names another folder). Fetch them: `{fetch_line(missing)}`. "
-        f"Or put them there by hand: {by_hand}"
+        f"Or put them there by hand: {by_hand(missing, folder)}"
     )
 
 

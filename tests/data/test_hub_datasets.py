@@ -12,7 +12,7 @@ from asym_jax.errors import InputError
 
 def test_without_the_library_one_message_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(InputError, match="pip install datasets"):
+    with pytest.raises(InputError, match="pip install 'datasets<5'"):
         open_source("huggingface:owner/name")
 
 

@@ -5,7 +5,8 @@ from huggingface_hub import ModelCard
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL, AutoencoderKL
 from asym_jax.models.vq import AsymmetricVQModel
 from asym_jax.weights import save_pretrained
-from asym_jax.weights.card import SIGNATURE, Card, is_ours, write_card
+from asym_jax.weights.card import SIGNATURE, Card, card_text, is_ours, write_card
+from asym_jax.weights.card_reader import read_card
 from tests.weights.trees import drawn
 
 PARAMS = {
@@ -95,3 +96,31 @@ def test_the_plain_decoder_stands_beside_ours(tmp_path):
         "| psnr | 31.25 | 20.5 |",
         "| l1 | 0.0625 | 0.125 |",
     } <= set(lines)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        Card(),
+        FULL._replace(data="pictures of cats", metrics={"lpips": 0.123457, "fid": 12.0}),  # as they are written
+        Card(base="a\\|b|", steps=0, image_size=2048),
+        Card(metrics={"psnr": 31.25, "plain_psnr": 20.5, "only_ours": 1e-9}),
+        Card(steps=5, metrics={"l1": 0.5}, measured_on="8 pictures. At 64 pixels"),
+    ],
+)
+def test_what_a_card_says_is_read_again(card):
+    text = card_text(AsymmetricAutoencoderKL(), card, params=PARAMS)
+    assert read_card(text) == card
+    assert read_card(text.replace("\n", "\r\n")) == card
+    assert read_card(text.replace(SIGNATURE, "")) == Card()
+
+
+def test_what_cannot_be_understood_of_a_card_is_left_out():
+    text = card_text(AsymmetricAutoencoderKL(), FULL, params=PARAMS)
+    for old, new in (("100,000", "many"), ("| 256 |", "| nan |"), ("| 12 |", "| low |"), ("| 16 |", "|")):
+        assert old in text
+        text = text.replace(old, new)
+    found = read_card(text)
+    assert (found.steps, found.image_size, found.batch_size, found.metrics) == (None, None, None, {"lpips": 0.123457})
+    assert found.base == "o/n/vae" and found.measured_on == "1,000 pictures of val"
+    assert read_card(SIGNATURE) == read_card("") == Card()

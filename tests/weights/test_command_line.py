@@ -19,6 +19,8 @@ from asym_jax.errors import InputError
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL
 from asym_jax.weights import load_pretrained, save_pretrained
 from asym_jax.weights.__main__ import main, parser
+from asym_jax.weights.card import Card
+from asym_jax.weights.files.safetensors_file import read_safetensors
 from tests.weights.trees import drawn
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +121,7 @@ def test_a_file_of_something_else_is_described_as_far_as_possible(tmp_path, caps
     lines = said(capsys, "inspect", "~/x.safetensors", "--values")
     assert lines["architecture"].startswith("not an autoencoder that is known here: ")
     assert lines["tensors"] == "unet.* (2), t.* (1)" and lines["largest"] == "1 in unet.a.weight"
+    assert lines["parameters"].split() == ["7", "in", "all"]  # 4, 2 and 1
 
 
 def test_conversion_there_and_back(saved, tmp_path, capsys):
@@ -133,6 +136,27 @@ def test_conversion_there_and_back(saved, tmp_path, capsys):
     assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
     assert (tmp_path / "back" / "config.json").read_text() == (saved / "config.json").read_text()
     assert f"| converted from | {tmp_path / 'official.safetensors'} |" in (tmp_path / "back" / "README.md").read_text()
+
+
+def test_a_conversion_keeps_what_is_known_of_the_training(tmp_path):
+    card = Card(
+        base="o/n/vae", data="folder:x", steps=70_000, metrics={"psnr": 31.25, "plain_psnr": 20.5}, measured_on="8 pictures"
+    )
+    save_pretrained(tmp_path / "decoder", SMALL, drawn(SMALL), card=card)
+    chain = (("decoder", "flax", "flax"), ("flax", "x.safetensors", "official"), ("x.safetensors", "back", "diffusers"))
+    for source, target, layout in chain:
+        assert main(["convert", str(tmp_path / source), str(tmp_path / target), "--to", layout]) == 0
+        made = tmp_path / target
+        text = read_safetensors(made).metadata["card"] if layout == "official" else (made / "README.md").read_text()
+        assert f"| converted from | {tmp_path / source} |\n| frozen autoencoder | o/n/vae |\n| pictures | folder:x |" in text
+        assert "| steps | 70,000 |" in text and "\nOn 8 pictures.\n" in text and "| psnr | 31.25 | 20.5 |" in text
+
+    for name in ("config.json", "README.md"):  # of something else, beside a file that has none of its own
+        shutil.copy(tmp_path / "decoder" / name, tmp_path / name)
+    tensors, config = load_file(tmp_path / "x.safetensors"), (tmp_path / "config.json").read_text()
+    save_file(tensors, tmp_path / "y.safetensors", {"config": config})
+    main(["convert", str(tmp_path / "y.safetensors"), str(tmp_path / "y"), "--to", "diffusers"])
+    assert "70,000" not in (tmp_path / "y" / "README.md").read_text()
 
 
 def test_conversion_with_other_numbers(saved, tmp_path):
@@ -158,6 +182,18 @@ def test_targets_that_hold_something_else_are_left_alone(saved, tmp_path):
         main(["convert", str(saved), str(tmp_path / "y"), "--to", "official"])
     for _ in range(2):
         main(["convert", str(saved), str(tmp_path / "z.safetensors"), "--to", "official"])
+
+
+def test_targets_elsewhere_are_refused_before_anything_is_read(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = "^gs://bucket/x cannot be written to: weights are written to this machine's disks only"
+    for source in (saved, "no/such/source"):
+        with pytest.raises(InputError, match=message):
+            main(["convert", str(source), "gs://bucket/x", "--to", "diffusers"])
+    for layout in ("diffusers", "flax", "official"):
+        with pytest.raises(InputError, match=message):
+            save_pretrained("gs://bucket/x", SMALL, drawn(SMALL), layout=layout)
+    assert list(tmp_path.iterdir()) == []
 
 
 MISTAKES = {

@@ -10,7 +10,7 @@ import pytest
 
 from asym_jax.errors import InputError
 from asym_jax.weights import folders
-from asym_jax.weights.folders import replacing, replacing_file
+from asym_jax.weights.folders import on_this_machine, replacing, replacing_file
 
 ROOT = Path(__file__).parents[2]
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere folders cannot change places")
@@ -37,6 +37,24 @@ def test_what_was_there_is_replaced(tmp_path, any_disk):
     (tmp_path / "empty").mkdir()
     write(tmp_path / "empty", "new")
     assert (tmp_path / "empty" / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/x", "s3://bucket/x", "HTTPS://host/x", "file:///tmp/x"])
+def test_urls_do_not_become_folders_here(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    for place in (url, Path(url)):  # which leaves one slash of several
+        with pytest.raises(InputError, match="^[A-Za-z0-9]+://.* cannot be written to: .*, or mount the bucket as a folder$"):
+            on_this_machine(place)
+    with pytest.raises(InputError, match="cannot be written to"), replacing(Path(url), owned=[]):
+        pass
+    with pytest.raises(InputError, match="cannot be written to"), replacing_file(Path(url)):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["x", "/gs:/x", "C:/x", "a/gs://x", "noon 12:30"])
+def test_paths_stay_paths(path):
+    assert on_this_machine(path) == Path(path)
 
 
 def test_a_block_that_fails_changes_nothing(tmp_path, any_disk):

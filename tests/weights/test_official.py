@@ -137,7 +137,9 @@ def test_a_checkpoint_of_sdxl_says_its_scaling_factor(tmp_path):
 def test_flax_classes_of_diffusers_read_our_flax_folders(pytorch, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they announce their end in version 0.40
-        from diffusers.models.vae_flax import FlaxAutoencoderKL
+        from diffusers.models import vae_flax
+    FlaxAutoencoderKL = vae_flax.FlaxAutoencoderKL
+    assert not hasattr(vae_flax, "FlaxAsymmetricAutoencoderKL")  # as docs/weights.md says
     model = AutoencoderKL((8, 16, 32, 32), 1, norm_num_groups=4)
     save_pretrained(tmp_path / "flax", model, drawn(model), layout="flax")
     with warnings.catch_warnings():

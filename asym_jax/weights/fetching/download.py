@@ -2,7 +2,7 @@
 
 import http.client
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from asym_jax.errors import InputError
 from asym_jax.weights.fetching.cache import Finding, Origin, Record, State, check_file, read_manifest, write_record
 from asym_jax.weights.fetching.partial import BLOCK, Begun, Part, held_part, on_disk
-from asym_jax.weights.fetching.published import PublishedFile, described, fetch_line
+from asym_jax.weights.fetching.published import PublishedFile, by_hand, fetch_line
 from asym_jax.weights.fetching.server import Answer, Lasting, Passing, ask, sorted_failure
 
 ATTEMPTS = 5
@@ -29,7 +29,9 @@ class Fetched(NamedTuple):
     finding: Finding
 
 
-def fetch(file: PublishedFile, folder: Path, *, report: Report, force: bool = False) -> Fetched:
+def fetch(
+    file: PublishedFile, folder: Path, *, report: Report, force: bool = False, others: Sequence[PublishedFile] = ()
+) -> Fetched:
     """Brings one file into `folder`, unless it is there.
 
     The hash that the file must have is the published one or, where there is none,
@@ -38,6 +40,7 @@ def fetch(file: PublishedFile, folder: Path, *, report: Report, force: bool = Fa
 
     Args:
         force: replace whatever stands there; it stays until the new file is complete and right.
+        others: files that are wanted as well; the message of a failure tells of those that are not there either.
 
     Raises:
         InputError: the file cannot be had (the message says how to put it there by hand),
@@ -56,8 +59,10 @@ def fetch(file: PublishedFile, folder: Path, *, report: Report, force: bool = Fa
             _receive(part, file, report)
             return Fetched(True, _put_in_place(part, file, folder))
     except (Passing, Lasting) as error:
+        missing = [file, *(other for other in others if other != file and not (folder / other.name).exists())]
+        what = "it" if len(missing) == 1 else "what is missing"
         raise InputError(
-            f"{file.name} could not be fetched: {error}. To put it there by hand: {described(file)} as {target}"
+            f"{file.name} could not be fetched: {error}. To put {what} there by hand: {by_hand(missing, folder)}"
         ) from error
 
 

@@ -15,16 +15,17 @@ def fetch_command(names: Sequence[str], folder: Path | None, force: bool) -> Non
     """Fetches what is published under `names` into `folder` (None: `weights_folder()`), and prints a line for each file.
 
     Raises:
-        InputError: there is no such name (nothing is fetched then), or a file cannot be had.
+        InputError: there is no such name (nothing is fetched then), or a file cannot be had (the message tells of all
+            that are missing).
     """
     entries = [find(name) for name in dict.fromkeys(names)]
     folder = folder or weights_folder()
-    for entry in entries:
-        for file in entry.files:
-            with progress_bar(file.name) as report:
-                fetched = fetch(file, folder, report=report, force=force)
-            state = "fetched" if fetched.new else "was there already"
-            print(f"{folder / file.name}: {state}, {fetched.finding.state} ({fetched.finding.detail})")
+    files = [file for entry in entries for file in entry.files]
+    for file in files:
+        with progress_bar(file.name) as report:
+            fetched = fetch(file, folder, report=report, force=force, others=files)
+        state = "fetched" if fetched.new else "was there already"
+        print(f"{folder / file.name}: {state}, {fetched.finding.state} ({fetched.finding.detail})")
 
 
 def list_command(folder: Path | None) -> None:

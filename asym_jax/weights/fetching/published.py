@@ -7,6 +7,7 @@ revision where one is known in full.
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from asym_jax.errors import InputError
@@ -132,6 +133,11 @@ def described(file: PublishedFile) -> str:
     """Address, size and hash of a file, as far as they are known."""
     size = f"{file.bytes:,} bytes" if file.bytes is not None else "size not published"
     return f"{file.url} ({size}, {f'SHA-256 {file.sha256}' if file.sha256 else 'SHA-256 not published'})"
+
+
+def by_hand(files: Sequence[PublishedFile], folder: Path) -> str:
+    """What to bring from where to which place in `folder`, where `fetch` cannot."""
+    return "; ".join(f"{described(file)} as {folder / file.name}" for file in files)
 
 
 def fetch_line(files: Sequence[PublishedFile]) -> str:

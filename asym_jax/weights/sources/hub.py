@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,16 @@ PATIENCE = 30
 """Seconds to wait for the hub's list of files."""
 
 REFUSED = (400, 401, 403, 404)
-"""Answers that are final; after any other, such as 429 or 503, what was fetched earlier is still the best there is."""
+"""Answers that are final: whoever gets what was fetched earlier is told so. After any other, such as 429 or 503, it is the best
+there is."""
+
+CLIENTS = ("requests", "httpx")
+"""Libraries that the hub's own has made its requests with; errors of theirs, and not of the hub's, mean that no answer came."""
+
+LONGEST_REASON = 300
+"""Characters of somebody else's message in ours."""
+
+log = logging.getLogger(__name__)
 
 
 class HubName(NamedTuple):
@@ -40,6 +50,7 @@ class Listing(NamedTuple):
     files: list[str]
     subfolders: set[str]
     problem: str | None
+    final: bool = False  # the problem is one that lasts
 
 
 def parse(source: str, revision: str | None, subfolder: str | None) -> HubName | None:
@@ -58,7 +69,9 @@ def parse(source: str, revision: str | None, subfolder: str | None) -> HubName |
 def fetch(name: HubName) -> tuple[Path | None, Path]:
     """config.json, if there is one, and the file with weights, in the hub's local cache.
 
-    Without network, files that are already in the cache are used.
+    Without network, files that are already in the cache are used. config.json comes
+    first: weights without it, left by a connection that broke, would later be taken for
+    a repository that has none.
 
     Raises:
         InputError: the hub cannot be reached and the cache lacks the files, or there are no such files.
@@ -67,14 +80,17 @@ def fetch(name: HubName) -> tuple[Path | None, Path]:
         found = _list(name)
         chosen = choose(found.files) if name.file is None else name.file if name.file in found.files else None
         if chosen is None:
-            raise InputError(f"{name}: {found.problem or _lack(name, found)}")
+            raise InputError(f"{name}: {_unreachable(found.problem) if found.problem else _lack(name, found)}")
         cached = found.problem is not None
+        if found.final:
+            log.warning("%s is taken from the local cache, because the Hugging Face hub does not give it: %s", name, found.problem)
+        has_config = CONFIG in found.files and belongs(chosen, asked_for=name.file is not None)
+        config = _file(name, CONFIG, cached) if has_config else None
         weights = _file(name, chosen, cached)
         if chosen.endswith(INDEX):
             for shard in sorted(set(shards(weights).values())):
                 _file(name, shard, cached)
-        has_config = CONFIG in found.files and belongs(chosen, asked_for=name.file is not None)
-        return (_file(name, CONFIG, cached) if has_config else None), weights
+        return config, weights
 
 
 def _list(name: HubName) -> Listing:
@@ -85,7 +101,7 @@ def _list(name: HubName) -> Listing:
         entries = [entry.rfilename for entry in info.siblings or ()]
     except Exception as error:  # no network, no such repository or revision, no permission, ...: each has its own class
         status = getattr(getattr(error, "response", None), "status_code", None)
-        return (Listing([], set(), None) if status in REFUSED else _cached(name))._replace(problem=_unreachable(name, error))
+        return _cached(name)._replace(problem=_reason(name, error), final=status in REFUSED)
     folder = f"{name.subfolder}/" if name.subfolder else ""
     below = [entry.removeprefix(folder).partition("/") for entry in entries if entry.startswith(folder)]
     return Listing([first for first, deeper, _ in below if not deeper], {first for first, deeper, _ in below if deeper}, None)
@@ -122,17 +138,19 @@ def _within(name: HubName, subfolder: str) -> HubName:
     return name._replace(subfolder="/".join(filter(None, (name.subfolder, subfolder))))
 
 
-def _unreachable(name: HubName, error: Exception) -> str:
+def _unreachable(reason: str) -> str:
     return (
-        f"there is no such file or folder in {Path.cwd()}, and the Hugging Face hub did not give it: {_reason(name, error)}. "
+        f"there is no such file or folder in {Path.cwd()}, and the Hugging Face hub did not give it: {reason}. "
         "Check the name and the network, or give the path of a downloaded folder"
     )
 
 
-def _reason(name: HubName, error: Exception) -> str:
+def _reason(name: HubName, error: BaseException) -> str:
     """What went wrong, and what helps, in one line."""
     from huggingface_hub import constants, errors
 
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+        error = error.__cause__  # of asking the hub, which comes before looking into the cache
     page = f"{constants.ENDPOINT}/{name.repository}"
     if isinstance(error, errors.GatedRepoError):
         return f"its owners ask you to accept their terms; do so on {page}, then log in here with `hf auth login`"
@@ -142,7 +160,9 @@ def _reason(name: HubName, error: Exception) -> str:
         return f"{page} has no revision {name.revision!r}"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE forbids to ask it, and the local cache lacks it"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if type(error).__module__.partition(".")[0] in CLIENTS:
+        return f"there is no network, or none to {constants.ENDPOINT} ({type(error).__name__})"
+    return f"{type(error).__name__}: {textwrap.shorten(str(error), LONGEST_REASON, placeholder=' ...')}"
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from asym_jax.errors import InputError
+from asym_jax.weights.fetching import download
 from asym_jax.weights.fetching.fetch_command import fetch_command, list_command, verify_command
 from asym_jax.weights.fetching.progress import progress_bar
 
@@ -48,6 +49,27 @@ def test_nothing_is_fetched_if_a_name_is_wrong(hub):
     with pytest.raises(InputError, match="did you mean asymmetric-x-2"):
         fetch_command(["sdxl-vae", "asymetric-x2"], None, False)
     assert hub.requests == []
+
+
+def test_without_network_all_that_is_missing_is_named(hub, tmp_path, monkeypatch):
+    (tmp_path / "vgg.pth").touch()
+    (tmp_path / "sdxl-vae").mkdir()
+    (tmp_path / "sdxl-vae" / "config.json").write_bytes(CONTENT)
+    monkeypatch.setattr(download, "FIRST_PAUSE", 0.0)
+    hub.statuses = [502] * download.ATTEMPTS
+    with pytest.raises(InputError) as caught:
+        fetch_command(["asymmetric-x-1-5", "lpips-vgg", "sdxl-vae"], None, False)
+    at = "https://huggingface.co/cross-attention/asymmetric-autoencoder-kl-x-1-5/resolve/main"
+    digest = "1cb78e76a8f701a81595be375d6555b3e4ad0e3f765ecfd72390256089c4fb4e"
+    assert str(caught.value).endswith(
+        "5 times in a row. To put what is missing there by hand: "
+        f"{at}/config.json (size not published, SHA-256 not published) as {tmp_path}/asymmetric-x-1-5/config.json; "
+        f"{at}/diffusion_pytorch_model.bin (size not published, SHA-256 {digest}) "
+        f"as {tmp_path}/asymmetric-x-1-5/diffusion_pytorch_model.bin; "
+        "https://huggingface.co/stabilityai/sdxl-vae/resolve/main/diffusion_pytorch_model.safetensors "
+        f"(size not published, SHA-256 not published) as {tmp_path}/sdxl-vae/diffusion_pytorch_model.safetensors"
+    )
+    assert len(hub.requests) == 5
 
 
 def test_the_list(hub, tmp_path, capsys):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import huggingface_hub
@@ -137,7 +138,7 @@ def test_terms_that_nobody_accepted(hub):
     hub.gated = True
     hub.add("o/n", PIPELINE)
     message = refusal("o/n/vae")
-    assert f"{SAFETENSORS} could not be fetched: its owners ask you to accept their terms; do so on {hub.address}/o/n" in message
+    assert f"{CONFIG} could not be fetched: its owners ask you to accept their terms; do so on {hub.address}/o/n" in message
     assert "hf auth login" in message
 
 
@@ -167,8 +168,54 @@ def test_no_network_at_all(hub, fetched, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}")
     assert locate("o/n/vae") == locate(f"o/n/vae/{SAFETENSORS}") == fetched
-    assert "ConnectionError" in refusal("o/n/unet") and "ConnectionError" in refusal(f"o/n/vae/{PICKLE}")
+    for missing in ("o/n/unet", f"o/n/vae/{PICKLE}", "runs/large/decoder"):
+        assert refusal(missing) == (
+            f"{missing}: there is no such file or folder in {Path.cwd()}, and the Hugging Face hub did not give it: there is no "
+            "network, or none to http://127.0.0.1:9 (ConnectionError). Check the name and the network, or give the path of a "
+            "downloaded folder"
+        )
     assert hub.requests == []
+
+
+def test_a_network_that_goes_away_between_two_files(hub, monkeypatch):
+    """Without config.json the weights would be taken for those of a repository that has none."""
+    hub.add("o/n", PIPELINE)
+    download = huggingface_hub.hf_hub_download
+
+    def one_only(*arguments, **more):
+        found = download(*arguments, **more)
+        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+        address = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        return found
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", one_only)
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # the library asks again and again
+    assert refusal("o/n/vae").endswith(
+        f"{SAFETENSORS} could not be fetched: there is no network, or none to http://127.0.0.1:9 (ConnectionError)"
+    )
+    assert hub.given == [f"vae/{CONFIG}"]
+    assert "there is no network" in refusal("o/n/vae")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_hub_that_has_it_no_more(hub, fetched, status, caplog):
+    hub.status = status
+    assert locate("o/n/vae") == fetched
+    (said,) = caplog.messages
+    assert said.startswith("o/n/vae is taken from the local cache, because the Hugging Face hub does not give it: ")
+    assert locate(f"o/n/vae/{SAFETENSORS}") == fetched
+    caplog.clear()
+    assert "did not give it: " in refusal("o/n/unet") and "did not give it: " in refusal("o/n/vae", revision="other")
+    assert caplog.messages == []
+
+
+def test_long_messages_end_at_a_word(hub, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("word  " * 100)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
+    assert "ValueError: " + "word " * 59 + "...." in refusal("o/n")
 
 
 def test_no_requests_where_they_are_forbidden(hub, fetched, monkeypatch):
@@ -192,4 +239,4 @@ def test_the_environment_says_where_the_hub_and_its_cache_are(hub, tmp_path):
     assert first.returncode == 0, first.stderr
     assert Path(first.stdout.strip()).is_relative_to(tmp_path / "home") and first.stdout == second.stdout
     assert second.stderr == ""
-    assert hub.given == [SAFETENSORS, CONFIG]
+    assert hub.given == [CONFIG, SAFETENSORS]
