@@ -26,7 +26,7 @@ from asym_jax.pipelines.inputs import (
     as_images,
     as_masks,
     require_size,
-    token_ids,
+    word_ids,
 )
 from asym_jax.pipelines.loading import Decoder, SafetyChecking, add_words, adopted, load_shared, require_kind
 from asym_jax.pipelines.quiet import no_farewell
@@ -105,6 +105,7 @@ class FlaxAsymmetricInpaintPipeline(SharedSteps, FlaxStableDiffusionInpaintPipel
         Raises:
             InputError: sizes or numbers differ or do not fit, or values are out of range.
         """
+        ids = word_ids(self.tokenizer, prompts, negative_prompts)
         image, mask = as_images(images), as_masks(masks)
         if len(image) != len(mask) or len(image) not in (1, len(prompts)):
             raise InputError(
@@ -112,8 +113,6 @@ class FlaxAsymmetricInpaintPipeline(SharedSteps, FlaxStableDiffusionInpaintPipel
                 "or one picture and one mask for all prompts"
             )
         require_size(*image.shape[1:3], self.multiple)
-        negative = [""] * len(prompts) if negative_prompts is None else negative_prompts
-        ids = (token_ids(self.tokenizer, words) for words in (prompts, negative))
         return InpaintInputs(*ids, image, mask, np.arange(len(prompts)) if index is None else np.asarray(index))
 
     def latents(self, params: Params, inputs: InpaintInputs, *, seed: int = 0, sampling: Sampling = INPAINTING) -> Latents:

@@ -25,6 +25,10 @@ OneOrAnyMask = Float[Array | np.ndarray, "#b H W 1"]
 """The same; one may stand for a whole batch."""
 
 
+Words = Int[np.ndarray, "b t"]
+"""Prompts as numbers."""
+
+
 def as_images(pictures: Sequence[Picture]) -> Float[np.ndarray, "b H W 3"]:
     """Pictures in [-1, 1], never resized.
 
@@ -50,11 +54,26 @@ def as_examples(pictures: Sequence[Image.Image], *, side: int = 224) -> Float[np
     return (unit - np.float32(MEAN)) / np.float32(DEVIATION)
 
 
-def token_ids(tokenizer: Any, prompts: Sequence[str]) -> Int[np.ndarray, "b t"]:
+def token_ids(tokenizer: Any, prompts: Sequence[str]) -> Words:
     """Words as numbers, cut or filled up to the tokenizer's length."""
     length = tokenizer.model_max_length
     words = tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="np")
     return words.input_ids.astype(np.int32)
+
+
+def word_ids(tokenizer: Any, prompts: Sequence[str], negative_prompts: Sequence[str] | None) -> tuple[Words, Words]:
+    """Numbers of what is wanted, and of what is not: nothing, unless it is given.
+
+    Raises:
+        InputError: there are no prompts, or a string stands where a list belongs.
+    """
+    for name, words in (("prompts", prompts), ("negative_prompts", negative_prompts)):
+        if isinstance(words, str):  # a sequence of strings too: of its letters
+            raise InputError(f"{name} must be a list of strings, and is the string {words!r}: put it in a list, [{words!r}]")
+    if not len(prompts):
+        raise InputError("there are no prompts: give one for each result")
+    negative = [""] * len(prompts) if negative_prompts is None else negative_prompts
+    return token_ids(tokenizer, prompts), token_ids(tokenizer, negative)
 
 
 def to_pil(images: Float[np.ndarray, "b H W 3"]) -> list[Image.Image]:

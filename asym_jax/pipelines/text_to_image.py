@@ -16,7 +16,7 @@ from asym_jax.arrays import Latents, Params
 from asym_jax.pipelines.conditions import embed_words
 from asym_jax.pipelines.denoise import START, denoise, guided, noise_for, picture_keys
 from asym_jax.pipelines.finishing import Generated, SharedSteps
-from asym_jax.pipelines.inputs import require_size, token_ids
+from asym_jax.pipelines.inputs import require_size, word_ids
 from asym_jax.pipelines.loading import Decoder, SafetyChecking, add_words, adopted, load_shared, require_kind
 from asym_jax.pipelines.quiet import no_farewell
 from asym_jax.pipelines.schedule import TEXT_TO_IMAGE, Sampling, Table
@@ -69,9 +69,12 @@ class FlaxAsymmetricTextToImagePipeline(SharedSteps, FlaxStableDiffusionPipeline
     def prepare(
         self, prompts: Sequence[str], *, negative_prompts: Sequence[str] | None = None, index: Sequence[int] | None = None
     ) -> TextInputs:
-        """A batch from words."""
-        negative = [""] * len(prompts) if negative_prompts is None else negative_prompts
-        ids = (token_ids(self.tokenizer, words) for words in (prompts, negative))
+        """A batch from words.
+
+        Raises:
+            InputError: there are no prompts, or a string stands where a list belongs.
+        """
+        ids = word_ids(self.tokenizer, prompts, negative_prompts)
         return TextInputs(*ids, np.arange(len(prompts)) if index is None else np.asarray(index))
 
     def latents(
