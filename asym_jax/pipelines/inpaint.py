@@ -23,8 +23,8 @@ from asym_jax.pipelines.inputs import (
     OneOrAnyImages,
     OneOrAnyMask,
     Picture,
-    as_images,
-    as_masks,
+    as_pairs,
+    places,
     require_size,
     word_ids,
 )
@@ -106,14 +106,13 @@ class FlaxAsymmetricInpaintPipeline(SharedSteps, FlaxStableDiffusionInpaintPipel
             InputError: sizes or numbers differ or do not fit, or values are out of range.
         """
         ids = word_ids(self.tokenizer, prompts, negative_prompts)
-        image, mask = as_images(images), as_masks(masks)
+        image, mask = as_pairs(images, masks, multiple=self.multiple)
         if len(image) != len(mask) or len(image) not in (1, len(prompts)):
             raise InputError(
                 f"{len(prompts)} prompts, {len(image)} pictures and {len(mask)} masks: give one of each for every result, "
                 "or one picture and one mask for all prompts"
             )
-        require_size(*image.shape[1:3], self.multiple)
-        return InpaintInputs(*ids, image, mask, np.arange(len(prompts)) if index is None else np.asarray(index))
+        return InpaintInputs(*ids, image, mask, places(index, len(prompts)))
 
     def latents(self, params: Params, inputs: InpaintInputs, *, seed: int = 0, sampling: Sampling = INPAINTING) -> Latents:
         """Unscaled latents, for any decoder: the same whatever the batch, the devices and the decoder.

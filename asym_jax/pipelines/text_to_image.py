@@ -16,7 +16,7 @@ from asym_jax.arrays import Latents, Params
 from asym_jax.pipelines.conditions import embed_words
 from asym_jax.pipelines.denoise import START, denoise, guided, noise_for, picture_keys
 from asym_jax.pipelines.finishing import Generated, SharedSteps
-from asym_jax.pipelines.inputs import require_size, word_ids
+from asym_jax.pipelines.inputs import places, require_size, word_ids
 from asym_jax.pipelines.loading import Decoder, SafetyChecking, add_words, adopted, load_shared, require_kind
 from asym_jax.pipelines.quiet import no_farewell
 from asym_jax.pipelines.schedule import TEXT_TO_IMAGE, Sampling, Table
@@ -72,10 +72,10 @@ class FlaxAsymmetricTextToImagePipeline(SharedSteps, FlaxStableDiffusionPipeline
         """A batch from words.
 
         Raises:
-            InputError: there are no prompts, or a string stands where a list belongs.
+            InputError: there are no prompts, numbers differ, or a string stands where a list belongs.
         """
         ids = word_ids(self.tokenizer, prompts, negative_prompts)
-        return TextInputs(*ids, np.arange(len(prompts)) if index is None else np.asarray(index))
+        return TextInputs(*ids, places(index, len(prompts)))
 
     def latents(
         self,
