@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 from transformers import CLIPImageProcessor, CLIPTokenizer
 
@@ -91,14 +93,15 @@ def with_decoder(
 
     Args:
         vae: diffusers' FlaxAutoencoderKL, or what this gave before.
-        decoder: None keeps the numbers of `vae`.
+        decoder: None keeps the numbers of `vae`; what is read from files is kept in the type of `vae_params`.
 
     Raises:
         InputError: `decoder` was trained for the latents of another encoder.
     """
     if decoder is None:
         return (vae if isinstance(vae, FlaxConditionedAutoencoderKL) else FlaxConditionedAutoencoderKL.of(_plain(vae))), vae_params
-    model, params = decoder if isinstance(decoder, tuple) else load_pretrained(decoder, dtype=dtype)
+    kept = jnp.result_type(*jax.tree.leaves(vae_params))
+    model, params = decoder if isinstance(decoder, tuple) else load_pretrained(decoder, dtype=dtype, param_dtype=kept)
     part = differing_half(params, vae_params)
     if part:
         raise InputError(f"the decoder was not trained for this pipeline's latents: their {part}s differ")

@@ -212,6 +212,23 @@ def test_a_pipeline_of_diffusers_takes_another_decoder(loaded, folder):
         FlaxAsymmetricInpaintPipeline.from_pipeline(stock, plain_params, (pipeline.vae.model, foreign))
 
 
+def test_the_decoder_is_kept_in_the_type_of_the_pipeline(loaded, folder):
+    half = {"dtype": jnp.bfloat16, "param_dtype": jnp.bfloat16}
+    pipeline, params = FlaxAsymmetricInpaintPipeline.from_pretrained(folder, folder / "asymmetric", **half)
+    adopted, shared = FlaxAsymmetricInpaintPipeline.from_pipeline(pipeline, params, folder / "asymmetric")
+    rounded = jax.tree.map(lambda leaf: np.asarray(leaf).astype(jnp.bfloat16), loaded[1]["vae"])
+    for vae, weights in ((pipeline.vae, params), (adopted.vae, shared)):
+        assert vae.model.dtype == jnp.bfloat16
+        for part in ("vae", "unet", "text_encoder"):
+            assert {leaf.dtype for leaf in jax.tree.leaves(weights[part])} == {jnp.dtype("bfloat16")}, part
+        jax.tree.map(np.testing.assert_array_equal, weights["vae"], rounded)
+    _, shared = FlaxAsymmetricInpaintPipeline.from_pipeline(pipeline, params, (loaded[0].vae.model, loaded[1]["vae"]))
+    assert shared["vae"] is loaded[1]["vae"]  # what the user has made is left as it is
+    foreign = jax.tree.map(lambda leaf: leaf + leaf.dtype.type(1), rounded)
+    with pytest.raises(InputError, match="their encoders differ"):  # in half precision too
+        FlaxAsymmetricInpaintPipeline.from_pipeline(pipeline, params, (pipeline.vae.model, foreign))
+
+
 def test_round_trip(loaded, folder, tmp_path):
     pipeline, params = loaded
     for _ in range(2):  # the second time over the first
