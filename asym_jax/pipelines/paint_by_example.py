@@ -81,7 +81,7 @@ class FlaxPaintByExamplePipeline(SharedSteps, FlaxDiffusionPipeline):
         with no_farewell():
             loaded = load_shared(source, revision=revision, dtype=dtype, param_dtype=param_dtype)
             modules, params = loaded.modules, loaded.params
-            require_kind(loaded.folder, 2 * modules["vae"].config.latent_channels + 1, modules["unet"], "Paint by Example")
+            require_kind(loaded.folder, modules, "Paint by Example")
             folder = loaded.folder / "image_encoder"
             encoder = ExampleEncoder(CLIPVisionConfig.from_dict(read_config(folder)), dtype=dtype)
             shapes = jax.eval_shape(encoder.init_weights, jax.random.key(0))

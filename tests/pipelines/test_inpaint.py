@@ -1,6 +1,8 @@
 """Inpainting against PyTorch's pipeline, and what every batch must have in common."""
 
+import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ torch = pytest.importorskip("torch")
 import diffusers  # noqa: E402
 
 from asym_jax.errors import InputError  # noqa: E402
-from asym_jax.pipelines import FlaxAsymmetricInpaintPipeline  # noqa: E402
+from asym_jax.pipelines import FlaxAsymmetricInpaintPipeline, FlaxAsymmetricTextToImagePipeline  # noqa: E402
 from asym_jax.pipelines.denoise import FIRST_STEP, POSTERIOR, START, noise_for, picture_keys  # noqa: E402
 from asym_jax.pipelines.schedule import Sampling  # noqa: E402
 from asym_jax.weights import load_pretrained  # noqa: E402
@@ -210,6 +212,16 @@ def test_a_pipeline_of_diffusers_takes_another_decoder(loaded, folder):
     foreign = jax.tree.map(lambda leaf: leaf + 1, params["vae"])
     with pytest.raises(InputError, match="was not trained for this pipeline's latents: their encoders differ"):
         FlaxAsymmetricInpaintPipeline.from_pipeline(stock, plain_params, (pipeline.vae.model, foreign))
+
+
+def test_a_pipeline_for_another_task_is_refused(loaded):
+    pipeline, params = loaded
+    with pytest.raises(InputError, match="^the pipeline has a network of 9 input channels, and text to image needs one of 4$"):
+        FlaxAsymmetricTextToImagePipeline.from_pipeline(pipeline, params)
+    other = copy.copy(pipeline)
+    other.unet = SimpleNamespace(config=SimpleNamespace(in_channels=4))
+    with pytest.raises(InputError, match="^the pipeline has a network of 4 input channels, and inpainting needs one of 9$"):
+        FlaxAsymmetricInpaintPipeline.from_pipeline(other, params)
 
 
 def test_the_decoder_is_kept_in_the_type_of_the_pipeline(loaded, folder):
