@@ -23,7 +23,7 @@ from asym_jax.pipelines.denoise import POSTERIOR, START, denoise, guided, noise_
 from asym_jax.pipelines.example import ExampleEncoder
 from asym_jax.pipelines.finishing import Generated, SharedSteps
 from asym_jax.pipelines.inputs import AnyImages, AnyMask, MaskPicture, Picture, as_examples, as_pairs, places, require_size
-from asym_jax.pipelines.loading import Decoder, SafetyChecking, adopted, load_shared, require_kind
+from asym_jax.pipelines.loading import Decoder, SafetyChecking, adopted, adopted_pipeline, load_shared, require_kind
 from asym_jax.pipelines.quiet import no_farewell
 from asym_jax.pipelines.schedule import PAINT_BY_EXAMPLE, Sampling, Table
 
@@ -88,6 +88,23 @@ class FlaxPaintByExamplePipeline(SharedSteps, FlaxDiffusionPipeline):
             params["image_encoder"] = read_params(folder, typed(shapes, param_dtype))
             modules["image_encoder"] = encoder
             return adopted(cls, modules, params, decoder, safety_checker, dtype)
+
+    @classmethod
+    def from_pipeline(
+        cls,
+        pipeline: "FlaxPaintByExamplePipeline",
+        params: Params,
+        decoder: Decoder | None = None,
+        *,
+        safety_checker: SafetyChecking = "keep",
+    ) -> tuple["FlaxPaintByExamplePipeline", Params]:
+        """The same from one that is loaded, which must be ours: diffusers has none. Parameters are shared, not copied.
+
+        Raises:
+            InputError: the decoder is for other latents.
+        """
+        with no_farewell():
+            return adopted_pipeline(cls, pipeline, params, decoder, safety_checker, "Paint by Example")
 
     def prepare(
         self,

@@ -16,6 +16,7 @@ from asym_jax.pipelines import FlaxAsymmetricInpaintPipeline, FlaxPaintByExample
 from asym_jax.pipelines.denoise import POSTERIOR, START, noise_for, picture_keys  # noqa: E402
 from asym_jax.pipelines.paint_by_example import bilinear  # noqa: E402
 from asym_jax.pipelines.schedule import Sampling  # noqa: E402
+from asym_jax.weights import load_pretrained  # noqa: E402
 from tests.pipelines import tiny  # noqa: E402
 
 HEIGHT, WIDTH = 48, 80
@@ -70,6 +71,21 @@ def test_pictures_are_those_of_pytorch_and_survive_a_round_trip(loaded, folder, 
     assert again.image_encoder.config.to_dict() == pipeline.image_encoder.config.to_dict()
     restored = again.decode({"vae": vae[0]}, latents, image=inputs.image, mask=inputs.mask)
     assert np.abs(restored - ours).max() > 0.1  # another decoder
+
+
+def test_a_loaded_pipeline_takes_another_decoder(loaded, folder):
+    pipeline, params = loaded
+    own = pipeline.vae, params["vae"]
+    other, weights = FlaxPaintByExamplePipeline.from_pipeline(pipeline, params, folder / "asymmetric")
+    model, expected = load_pretrained(folder / "asymmetric")
+    assert other.vae.model == model
+    jax.tree.map(np.testing.assert_array_equal, weights["vae"], expected)
+    assert all(weights[part] is params[part] for part in ("image_encoder", "unet", "scheduler"))
+    assert pipeline.vae is own[0] and params["vae"] is own[1]
+    assert type(own[0].model) is not type(model)
+    foreign = jax.tree.map(lambda leaf: np.asarray(leaf) + 1, expected)
+    with pytest.raises(InputError, match="was not trained for this pipeline's latents: their encoders differ"):
+        FlaxPaintByExamplePipeline.from_pipeline(pipeline, params, (model, foreign))
 
 
 def test_inpainting_needs_words(loaded):
