@@ -189,6 +189,18 @@ def test_called_as_in_diffusers_by_pmap(loaded):
     np.testing.assert_allclose(images, np.stack([single] * devices), atol=1e-5)
 
 
+@pytest.mark.slow
+def test_the_loop_of_diffusers_under_jit(loaded):
+    pipeline, params = loaded
+    inputs = batch(pipeline, 2)
+    arguments = stock_arguments(inputs, params)
+    called = pipeline(*arguments, 2, latents=start_noise(2), guidance_scale=3.0).images
+    compiled = jax.jit(pipeline._generate, static_argnums=(5, 6, 7))  # steps, height and width
+    images = compiled(*arguments, 2, HEIGHT, WIDTH, 3.0, start_noise(2))
+    np.testing.assert_allclose(images, called, atol=1e-5)
+    assert np.abs(images[0] - images[1]).max() > 0.1
+
+
 def test_a_pipeline_of_diffusers_takes_another_decoder(loaded, folder):
     pipeline, params = loaded
     stock = diffusers.FlaxStableDiffusionInpaintPipeline(
