@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from diffusers import FlaxStableDiffusionInpaintPipeline
+from diffusers import FlaxDiffusionPipeline, FlaxStableDiffusionInpaintPipeline
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
@@ -23,12 +23,12 @@ from asym_jax.pipelines.inputs import (
     OneOrAnyImages,
     OneOrAnyMask,
     Picture,
-    as_images,
-    as_masks,
+    as_pairs,
+    places,
     require_size,
-    token_ids,
+    word_ids,
 )
-from asym_jax.pipelines.loading import Decoder, SafetyChecking, add_words, adopted, load_shared, require_kind
+from asym_jax.pipelines.loading import Decoder, SafetyChecking, add_words, adopted, adopted_pipeline, load_shared, require_kind
 from asym_jax.pipelines.quiet import no_farewell
 from asym_jax.pipelines.schedule import INPAINTING, Sampling, Table
 from asym_jax.pipelines.stock import call_stock
@@ -71,22 +71,26 @@ class FlaxAsymmetricInpaintPipeline(SharedSteps, FlaxStableDiffusionInpaintPipel
         with no_farewell():
             loaded = load_shared(source, revision=revision, dtype=dtype, param_dtype=param_dtype)
             modules, params = loaded.modules, loaded.params
-            require_kind(loaded.folder, 2 * modules["vae"].config.latent_channels + 1, modules["unet"], "inpainting")
+            require_kind(loaded.folder, modules, "inpainting")
             add_words(loaded)
             return adopted(cls, modules, params, decoder, safety_checker, dtype)
 
     @classmethod
     def from_pipeline(
         cls,
-        pipeline: FlaxStableDiffusionInpaintPipeline,
+        pipeline: FlaxDiffusionPipeline,
         params: Params,
         decoder: Decoder | None = None,
         *,
         safety_checker: SafetyChecking = "keep",
     ) -> tuple["FlaxAsymmetricInpaintPipeline", Params]:
-        """The same from a pipeline that diffusers loaded; its parameters are shared, not copied. Raises as `from_pretrained`."""
+        """The same from a pipeline that diffusers loaded, or one of ours; its parameters are shared, not copied.
+
+        Raises:
+            InputError: the pipeline is for another task, or the decoder for other latents.
+        """
         with no_farewell():
-            return adopted(cls, dict(pipeline.components), dict(params), decoder, safety_checker, pipeline.dtype)
+            return adopted_pipeline(cls, pipeline, params, decoder, safety_checker, "inpainting")
 
     def prepare(
         self,
@@ -105,16 +109,14 @@ class FlaxAsymmetricInpaintPipeline(SharedSteps, FlaxStableDiffusionInpaintPipel
         Raises:
             InputError: sizes or numbers differ or do not fit, or values are out of range.
         """
-        image, mask = as_images(images), as_masks(masks)
+        ids = word_ids(self.tokenizer, prompts, negative_prompts)
+        image, mask = as_pairs(images, masks, multiple=self.multiple)
         if len(image) != len(mask) or len(image) not in (1, len(prompts)):
             raise InputError(
                 f"{len(prompts)} prompts, {len(image)} pictures and {len(mask)} masks: give one of each for every result, "
                 "or one picture and one mask for all prompts"
             )
-        require_size(*image.shape[1:3], self.multiple)
-        negative = [""] * len(prompts) if negative_prompts is None else negative_prompts
-        ids = (token_ids(self.tokenizer, words) for words in (prompts, negative))
-        return InpaintInputs(*ids, image, mask, np.arange(len(prompts)) if index is None else np.asarray(index))
+        return InpaintInputs(*ids, image, mask, places(index, len(prompts)))
 
     def latents(self, params: Params, inputs: InpaintInputs, *, seed: int = 0, sampling: Sampling = INPAINTING) -> Latents:
         """Unscaled latents, for any decoder: the same whatever the batch, the devices and the decoder.

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 from transformers import CLIPImageProcessor, CLIPTokenizer
 
@@ -21,6 +23,8 @@ Decoder = tuple[Autoencoder, Params] | str | Path
 """What `asym_jax.weights.load_pretrained` gives, or what it takes."""
 
 SafetyChecking = Literal["keep", "drop"]
+
+Task = Literal["inpainting", "text to image", "Paint by Example"]
 
 
 class Loaded(NamedTuple):
@@ -62,11 +66,31 @@ def add_words(loaded: Loaded) -> None:
     loaded.modules["tokenizer"] = read_tokenizer(loaded.folder / "tokenizer")
 
 
-def require_kind(folder: Path, channels: int, unet: Any, task: str) -> None:
+def require_kind(source: Path | str, modules: dict[str, Any], task: Task) -> None:
     """Raises InputError unless the network takes as many channels as the task gives it."""
-    found = unet.config.in_channels
+    latent, found = modules["vae"].config.latent_channels, modules["unet"].config.in_channels
+    channels = latent if task == "text to image" else 2 * latent + 1  # with the masked picture's latents, and the mask
     if found != channels:
-        raise InputError(f"{folder} has a network of {found} input channels, and {task} needs one of {channels}")
+        raise InputError(f"{source} has a network of {found} input channels, and {task} needs one of {channels}")
+
+
+def adopted_pipeline(
+    cls: Any, pipeline: Any, params: Params, decoder: Decoder | None, safety: SafetyChecking, task: Task
+) -> tuple[Any, Params]:
+    """A pipeline of class `cls` from another, with another decoder, and its parameters, which are shared, not copied.
+
+    Raises:
+        InputError: the pipeline is for another task, or the decoder for other latents.
+    """
+    required, optional = cls._get_signature_keys(cls)
+    names = sorted((required | optional) - {"dtype"})
+    missing = [name for name in names if not hasattr(pipeline, name)]
+    if missing:
+        kind = type(pipeline).__name__
+        raise InputError(f"a {kind} has no {' and no '.join(missing)}, which {task} needs: give a pipeline for {task}")
+    modules = {name: getattr(pipeline, name) for name in names}
+    require_kind("the pipeline", modules, task)
+    return adopted(cls, modules, dict(params), decoder, safety, pipeline.dtype)
 
 
 def adopted(
@@ -91,14 +115,15 @@ def with_decoder(
 
     Args:
         vae: diffusers' FlaxAutoencoderKL, or what this gave before.
-        decoder: None keeps the numbers of `vae`.
+        decoder: None keeps the numbers of `vae`; what is read from files is kept in the type of `vae_params`.
 
     Raises:
         InputError: `decoder` was trained for the latents of another encoder.
     """
     if decoder is None:
         return (vae if isinstance(vae, FlaxConditionedAutoencoderKL) else FlaxConditionedAutoencoderKL.of(_plain(vae))), vae_params
-    model, params = decoder if isinstance(decoder, tuple) else load_pretrained(decoder, dtype=dtype)
+    kept = jnp.result_type(*jax.tree.leaves(vae_params))
+    model, params = decoder if isinstance(decoder, tuple) else load_pretrained(decoder, dtype=dtype, param_dtype=kept)
     part = differing_half(params, vae_params)
     if part:
         raise InputError(f"the decoder was not trained for this pipeline's latents: their {part}s differ")

@@ -15,14 +15,15 @@ from PIL import Image
 from transformers import CLIPVisionConfig
 
 from asym_jax.arrays import Latents, Mask, Params
+from asym_jax.errors import InputError
 from asym_jax.models.blend import shrink_mask
 from asym_jax.pipelines.components import read_config, read_params, typed
 from asym_jax.pipelines.conditions import scaled_posterior
 from asym_jax.pipelines.denoise import POSTERIOR, START, denoise, guided, noise_for, picture_keys
 from asym_jax.pipelines.example import ExampleEncoder
 from asym_jax.pipelines.finishing import Generated, SharedSteps
-from asym_jax.pipelines.inputs import AnyImages, AnyMask, MaskPicture, Picture, as_examples, as_images, as_masks, require_size
-from asym_jax.pipelines.loading import Decoder, SafetyChecking, adopted, load_shared, require_kind
+from asym_jax.pipelines.inputs import AnyImages, AnyMask, MaskPicture, Picture, as_examples, as_pairs, places, require_size
+from asym_jax.pipelines.loading import Decoder, SafetyChecking, adopted, adopted_pipeline, load_shared, require_kind
 from asym_jax.pipelines.quiet import no_farewell
 from asym_jax.pipelines.schedule import PAINT_BY_EXAMPLE, Sampling, Table
 
@@ -80,13 +81,30 @@ class FlaxPaintByExamplePipeline(SharedSteps, FlaxDiffusionPipeline):
         with no_farewell():
             loaded = load_shared(source, revision=revision, dtype=dtype, param_dtype=param_dtype)
             modules, params = loaded.modules, loaded.params
-            require_kind(loaded.folder, 2 * modules["vae"].config.latent_channels + 1, modules["unet"], "Paint by Example")
+            require_kind(loaded.folder, modules, "Paint by Example")
             folder = loaded.folder / "image_encoder"
             encoder = ExampleEncoder(CLIPVisionConfig.from_dict(read_config(folder)), dtype=dtype)
             shapes = jax.eval_shape(encoder.init_weights, jax.random.key(0))
             params["image_encoder"] = read_params(folder, typed(shapes, param_dtype))
             modules["image_encoder"] = encoder
             return adopted(cls, modules, params, decoder, safety_checker, dtype)
+
+    @classmethod
+    def from_pipeline(
+        cls,
+        pipeline: "FlaxPaintByExamplePipeline",
+        params: Params,
+        decoder: Decoder | None = None,
+        *,
+        safety_checker: SafetyChecking = "keep",
+    ) -> tuple["FlaxPaintByExamplePipeline", Params]:
+        """The same from one that is loaded, which must be ours: diffusers has none. Parameters are shared, not copied.
+
+        Raises:
+            InputError: the decoder is for other latents.
+        """
+        with no_farewell():
+            return adopted_pipeline(cls, pipeline, params, decoder, safety_checker, "Paint by Example")
 
     def prepare(
         self,
@@ -102,12 +120,15 @@ class FlaxPaintByExamplePipeline(SharedSteps, FlaxDiffusionPipeline):
         out the centre; whoever wants that puts its `pixel_values`, channels last, into the result.)
 
         Raises:
-            InputError: sizes differ or do not fit, or values are out of range.
+            InputError: sizes or numbers differ or do not fit, or values are out of range.
         """
-        image, mask = as_images(images), as_masks(masks)
-        require_size(*image.shape[1:3], self.multiple)
+        image, mask = as_pairs(images, masks, multiple=self.multiple)
+        if not len(examples) == len(image) == len(mask):
+            raise InputError(
+                f"{len(examples)} examples, {len(image)} pictures and {len(mask)} masks: give one of each for every result"
+            )
         squares = as_examples(examples, side=self.image_encoder.config.image_size)
-        return ExampleInputs(squares, image, mask, np.arange(len(image)) if index is None else np.asarray(index))
+        return ExampleInputs(squares, image, mask, places(index, len(image)))
 
     def latents(
         self,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from diffusers import FlaxStableDiffusionPipeline
+from diffusers import FlaxDiffusionPipeline, FlaxStableDiffusionPipeline
 from jax.typing import DTypeLike
 from jaxtyping import Array, Int
 
@@ -16,8 +16,8 @@ from asym_jax.arrays import Latents, Params
 from asym_jax.pipelines.conditions import embed_words
 from asym_jax.pipelines.denoise import START, denoise, guided, noise_for, picture_keys
 from asym_jax.pipelines.finishing import Generated, SharedSteps
-from asym_jax.pipelines.inputs import require_size, token_ids
-from asym_jax.pipelines.loading import Decoder, SafetyChecking, add_words, adopted, load_shared, require_kind
+from asym_jax.pipelines.inputs import places, require_size, word_ids
+from asym_jax.pipelines.loading import Decoder, SafetyChecking, add_words, adopted, adopted_pipeline, load_shared, require_kind
 from asym_jax.pipelines.quiet import no_farewell
 from asym_jax.pipelines.schedule import TEXT_TO_IMAGE, Sampling, Table
 from asym_jax.pipelines.stock import call_stock
@@ -49,14 +49,14 @@ class FlaxAsymmetricTextToImagePipeline(SharedSteps, FlaxStableDiffusionPipeline
         with no_farewell():
             loaded = load_shared(source, revision=revision, dtype=dtype, param_dtype=param_dtype)
             modules, params = loaded.modules, loaded.params
-            require_kind(loaded.folder, modules["vae"].config.latent_channels, modules["unet"], "text to image")
+            require_kind(loaded.folder, modules, "text to image")
             add_words(loaded)
             return adopted(cls, modules, params, decoder, safety_checker, dtype)
 
     @classmethod
     def from_pipeline(
         cls,
-        pipeline: FlaxStableDiffusionPipeline,
+        pipeline: FlaxDiffusionPipeline,
         params: Params,
         decoder: Decoder | None = None,
         *,
@@ -64,15 +64,18 @@ class FlaxAsymmetricTextToImagePipeline(SharedSteps, FlaxStableDiffusionPipeline
     ) -> tuple["FlaxAsymmetricTextToImagePipeline", Params]:
         """As `FlaxAsymmetricInpaintPipeline.from_pipeline`."""
         with no_farewell():
-            return adopted(cls, dict(pipeline.components), dict(params), decoder, safety_checker, pipeline.dtype)
+            return adopted_pipeline(cls, pipeline, params, decoder, safety_checker, "text to image")
 
     def prepare(
         self, prompts: Sequence[str], *, negative_prompts: Sequence[str] | None = None, index: Sequence[int] | None = None
     ) -> TextInputs:
-        """A batch from words."""
-        negative = [""] * len(prompts) if negative_prompts is None else negative_prompts
-        ids = (token_ids(self.tokenizer, words) for words in (prompts, negative))
-        return TextInputs(*ids, np.arange(len(prompts)) if index is None else np.asarray(index))
+        """A batch from words.
+
+        Raises:
+            InputError: there are no prompts, numbers differ, or a string stands where a list belongs.
+        """
+        ids = word_ids(self.tokenizer, prompts, negative_prompts)
+        return TextInputs(*ids, places(index, len(prompts)))
 
     def latents(
         self,

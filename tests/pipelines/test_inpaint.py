@@ -1,6 +1,8 @@
 """Inpainting against PyTorch's pipeline, and what every batch must have in common."""
 
+import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ torch = pytest.importorskip("torch")
 import diffusers  # noqa: E402
 
 from asym_jax.errors import InputError  # noqa: E402
-from asym_jax.pipelines import FlaxAsymmetricInpaintPipeline  # noqa: E402
+from asym_jax.pipelines import FlaxAsymmetricInpaintPipeline, FlaxAsymmetricTextToImagePipeline  # noqa: E402
 from asym_jax.pipelines.denoise import FIRST_STEP, POSTERIOR, START, noise_for, picture_keys  # noqa: E402
 from asym_jax.pipelines.schedule import Sampling  # noqa: E402
 from asym_jax.weights import load_pretrained  # noqa: E402
@@ -187,6 +189,18 @@ def test_called_as_in_diffusers_by_pmap(loaded):
     np.testing.assert_allclose(images, np.stack([single] * devices), atol=1e-5)
 
 
+@pytest.mark.slow
+def test_the_loop_of_diffusers_under_jit(loaded):
+    pipeline, params = loaded
+    inputs = batch(pipeline, 2)
+    arguments = stock_arguments(inputs, params)
+    called = pipeline(*arguments, 2, latents=start_noise(2), guidance_scale=3.0).images
+    compiled = jax.jit(pipeline._generate, static_argnums=(5, 6, 7))  # steps, height and width
+    images = compiled(*arguments, 2, HEIGHT, WIDTH, 3.0, start_noise(2))
+    np.testing.assert_allclose(images, called, atol=1e-5)
+    assert np.abs(images[0] - images[1]).max() > 0.1
+
+
 def test_a_pipeline_of_diffusers_takes_another_decoder(loaded, folder):
     pipeline, params = loaded
     stock = diffusers.FlaxStableDiffusionInpaintPipeline(
@@ -210,6 +224,33 @@ def test_a_pipeline_of_diffusers_takes_another_decoder(loaded, folder):
     foreign = jax.tree.map(lambda leaf: leaf + 1, params["vae"])
     with pytest.raises(InputError, match="was not trained for this pipeline's latents: their encoders differ"):
         FlaxAsymmetricInpaintPipeline.from_pipeline(stock, plain_params, (pipeline.vae.model, foreign))
+
+
+def test_a_pipeline_for_another_task_is_refused(loaded):
+    pipeline, params = loaded
+    with pytest.raises(InputError, match="^the pipeline has a network of 9 input channels, and text to image needs one of 4$"):
+        FlaxAsymmetricTextToImagePipeline.from_pipeline(pipeline, params)
+    other = copy.copy(pipeline)
+    other.unet = SimpleNamespace(config=SimpleNamespace(in_channels=4))
+    with pytest.raises(InputError, match="^the pipeline has a network of 4 input channels, and inpainting needs one of 9$"):
+        FlaxAsymmetricInpaintPipeline.from_pipeline(other, params)
+
+
+def test_the_decoder_is_kept_in_the_type_of_the_pipeline(loaded, folder):
+    half = {"dtype": jnp.bfloat16, "param_dtype": jnp.bfloat16}
+    pipeline, params = FlaxAsymmetricInpaintPipeline.from_pretrained(folder, folder / "asymmetric", **half)
+    adopted, shared = FlaxAsymmetricInpaintPipeline.from_pipeline(pipeline, params, folder / "asymmetric")
+    rounded = jax.tree.map(lambda leaf: np.asarray(leaf).astype(jnp.bfloat16), loaded[1]["vae"])
+    for vae, weights in ((pipeline.vae, params), (adopted.vae, shared)):
+        assert vae.model.dtype == jnp.bfloat16
+        for part in ("vae", "unet", "text_encoder"):
+            assert {leaf.dtype for leaf in jax.tree.leaves(weights[part])} == {jnp.dtype("bfloat16")}, part
+        jax.tree.map(np.testing.assert_array_equal, weights["vae"], rounded)
+    _, shared = FlaxAsymmetricInpaintPipeline.from_pipeline(pipeline, params, (loaded[0].vae.model, loaded[1]["vae"]))
+    assert shared["vae"] is loaded[1]["vae"]  # what the user has made is left as it is
+    foreign = jax.tree.map(lambda leaf: leaf + leaf.dtype.type(1), rounded)
+    with pytest.raises(InputError, match="their encoders differ"):  # in half precision too
+        FlaxAsymmetricInpaintPipeline.from_pipeline(pipeline, params, (pipeline.vae.model, foreign))
 
 
 def test_round_trip(loaded, folder, tmp_path):

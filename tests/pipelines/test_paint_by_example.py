@@ -11,10 +11,12 @@ torch = pytest.importorskip("torch")
 
 from diffusers.pipelines.deprecated.paint_by_example import PaintByExamplePipeline  # noqa: E402
 
-from asym_jax.pipelines import FlaxPaintByExamplePipeline  # noqa: E402
+from asym_jax.errors import InputError  # noqa: E402
+from asym_jax.pipelines import FlaxAsymmetricInpaintPipeline, FlaxPaintByExamplePipeline  # noqa: E402
 from asym_jax.pipelines.denoise import POSTERIOR, START, noise_for, picture_keys  # noqa: E402
 from asym_jax.pipelines.paint_by_example import bilinear  # noqa: E402
 from asym_jax.pipelines.schedule import Sampling  # noqa: E402
+from asym_jax.weights import load_pretrained  # noqa: E402
 from tests.pipelines import tiny  # noqa: E402
 
 HEIGHT, WIDTH = 48, 80
@@ -26,14 +28,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save(tmp_path_factory.mktemp("example"), in_channels=9, kind="plms", example=True, safe=False)
 
 
+@pytest.fixture(scope="module")
+def loaded(folder: Path):
+    return FlaxPaintByExamplePipeline.from_pretrained(folder)  # .bin files
+
+
 @pytest.fixture(autouse=True)
 def lenient():
     with jax.numpy_rank_promotion("allow"):
         yield
 
 
-def test_pictures_are_those_of_pytorch_and_survive_a_round_trip(folder, tmp_path, monkeypatch):
-    pipeline, params = FlaxPaintByExamplePipeline.from_pretrained(folder)  # .bin files
+def test_pictures_are_those_of_pytorch_and_survive_a_round_trip(loaded, folder, tmp_path, monkeypatch):
+    pipeline, params = loaded[0], dict(loaded[1])
     examples = [Image.fromarray(np.uint8(127.5 * (p + 1))) for p in tiny.pictures(2, 30, 50)]
     inputs = pipeline.prepare(examples, list(tiny.pictures(2, HEIGHT, WIDTH)), list(tiny.holes(2, HEIGHT, WIDTH)), index=[5, 1])
     latents = pipeline.latents(params, inputs, seed=2, sampling=PLMS)
@@ -64,6 +71,27 @@ def test_pictures_are_those_of_pytorch_and_survive_a_round_trip(folder, tmp_path
     assert again.image_encoder.config.to_dict() == pipeline.image_encoder.config.to_dict()
     restored = again.decode({"vae": vae[0]}, latents, image=inputs.image, mask=inputs.mask)
     assert np.abs(restored - ours).max() > 0.1  # another decoder
+
+
+def test_a_loaded_pipeline_takes_another_decoder(loaded, folder):
+    pipeline, params = loaded
+    own = pipeline.vae, params["vae"]
+    other, weights = FlaxPaintByExamplePipeline.from_pipeline(pipeline, params, folder / "asymmetric")
+    model, expected = load_pretrained(folder / "asymmetric")
+    assert other.vae.model == model
+    jax.tree.map(np.testing.assert_array_equal, weights["vae"], expected)
+    assert all(weights[part] is params[part] for part in ("image_encoder", "unet", "scheduler"))
+    assert pipeline.vae is own[0] and params["vae"] is own[1]
+    assert type(own[0].model) is not type(model)
+    foreign = jax.tree.map(lambda leaf: np.asarray(leaf) + 1, expected)
+    with pytest.raises(InputError, match="was not trained for this pipeline's latents: their encoders differ"):
+        FlaxPaintByExamplePipeline.from_pipeline(pipeline, params, (model, foreign))
+
+
+def test_inpainting_needs_words(loaded):
+    parts = "^a FlaxPaintByExamplePipeline has no text_encoder and no tokenizer, which inpainting needs: give a pipeline for"
+    with pytest.raises(InputError, match=parts):
+        FlaxAsymmetricInpaintPipeline.from_pipeline(*loaded)
 
 
 def test_soft_edges_are_those_of_pytorch():
