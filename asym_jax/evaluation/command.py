@@ -107,7 +107,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--masks",
         metavar="DIR|RECIPE",
-        help="masks of the same names, white = hole; or a recipe (default: the set's own, or thick_256, or thick_512)",
+        help="a folder of masks with the pictures' names, white = hole; or a recipe: thin, medium or thick with _256 or _512, or "
+        "boxes, holes of any area, and the same with _limited, of at most half of the picture, as LaMa and the paper have them; "
+        "or full (default: the set's own; else thick_512, below 512 pixels thick_256, and to inpaint the same with _limited)",
     )
     group.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (default results/NAME-TASK)")
     group.add_argument("--fresh", action="store_true", help="delete what an earlier evaluation wrote there, and start over")

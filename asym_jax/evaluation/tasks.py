@@ -10,8 +10,8 @@ import jax
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asym_jax.config import SMALLEST_PICTURE
-from asym_jax.data.evaluation_sets.chosen import Chosen
 from asym_jax.data.evaluation_sets.examples import EvaluationSet
+from asym_jax.data.evaluation_sets.masks import LIMITED
 from asym_jax.data.evaluation_sets.named import open_evaluation_set
 from asym_jax.errors import CannotSave, InputError
 from asym_jax.evaluation import results
@@ -128,8 +128,11 @@ def open_examples(command: EvalCommand, *, size: int, masked: bool) -> Evaluatio
     masks = command.masks
     if masked and masks is None and set_of(command.images) not in WITH_MASKS:
         masks = "thick_256" if size < 512 else "thick_512"
-    found = open_evaluation_set(command.images, size=size, masks=masks, seed=command.seed)
-    return found if command.limit is None else Chosen(found, range(min(command.limit, len(found))), found.left_out)
+        if command.task == "inpaint":  # as the paper's pictures were made; elsewhere holes of every size are of interest
+            masks += "_limited"
+    if masks in LIMITED:
+        print(f"masks {masks}: looking for pictures whose holes are all too large", flush=True)
+    return open_evaluation_set(command.images, size=size, masks=masks, seed=command.seed, limit=command.limit)
 
 
 def _settings(
@@ -145,6 +148,7 @@ def _settings(
         "vae": {"weights": subjects.vae_source, "sha256": fingerprint(subjects.vae_params)},
         "images": str(command.images),
         "examples": repr(examples),
+        "masks": repr(examples.masks) if examples.masks else None,
         "image_size": examples.size,
         "latents": {"from": source.described, "sha256": fingerprint(source.params)},
         "quantise": command.quantise,
@@ -191,7 +195,9 @@ def _left_out(examples: EvaluationSet) -> list[str]:
     if not examples.left_out:
         return []
     some = ", ".join(examples.left_out[:5]) + (", ..." if len(examples.left_out) > 5 else "")
-    return [f"{len(examples.left_out)} pictures are not among these, because the mask set has no mask for them: {some}"]
+    return [
+        f"{len(examples.left_out)} pictures are not among these, because every hole that was drawn for them was too large: {some}"
+    ]
 
 
 def _pictures(names: Sequence[str], measured: dict[str, Columns], book: Workbook) -> list[ReportPicture]:

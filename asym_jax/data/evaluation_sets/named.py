@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from asym_jax.data.evaluation_sets.chosen import with_masks_only
+from asym_jax.data.evaluation_sets.chosen import first_with_masks
 from asym_jax.data.evaluation_sets.cocoee import open_cocoee
 from asym_jax.data.evaluation_sets.examples import EvaluationSet
 from asym_jax.data.evaluation_sets.folders import open_folder, open_pairs
@@ -19,7 +19,13 @@ GRAMMAR = (
 
 
 def open_evaluation_set(
-    spec: str, *, size: int, sizing: str | None = None, masks: str | Path | None = None, seed: int = 0
+    spec: str,
+    *,
+    size: int,
+    sizing: str | None = None,
+    masks: str | Path | None = None,
+    seed: int = 0,
+    limit: int | None = None,
 ) -> EvaluationSet:
     """The set that a command names, at `size` pixels.
 
@@ -32,13 +38,14 @@ def open_evaluation_set(
 
     Args:
         sizing: one of `SIZINGS`; each set has its own by default.
-        masks: a recipe or a folder, see `find_masks`; they replace masks that the set has itself. Pictures for which a set of
-            `tools/make_masks.py` has no mask, because all were too large, are passed over: see `Chosen.left_out`.
+        masks: a recipe or a folder, see `find_masks`; they replace masks that the set has itself. Pictures for which every
+            hole was too large, for a recipe with a limit or a set of `tools/make_masks.py`, are passed over: see `left_out`.
+        limit: only the first so many examples.
 
     Raises:
         InputError: the set is not there, or not complete, or `spec` has another form.
     """
-    return with_masks_only(_open(spec, size=size, sizing=sizing, masks=masks, seed=seed))
+    return first_with_masks(_open(spec, size=size, sizing=sizing, masks=masks, seed=seed), limit)
 
 
 def _open(spec: str, *, size: int, sizing: str | None, masks: str | Path | None, seed: int) -> EvaluationSet:

@@ -1,0 +1,32 @@
+"""What a command line of `eval.py` asks for, and what it is told is wrong with it."""
+
+import pytest
+
+from asym_jax.data.evaluation_sets.examples import EvaluationSet
+from asym_jax.evaluation import tasks
+from asym_jax.evaluation.command import parse_eval
+
+INPAINT = ["--weights", "w", "--images", "i", "--pipeline", "p"]
+RECONSTRUCT = ["--task", "reconstruct", "--weights", "w", "--vae", "v", "--images", "i"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size", "masks"),
+    [
+        (["--table", "1", *INPAINT], 512, "thick_512_limited"),
+        (["--table", "2", *INPAINT], 256, "thick_256_limited"),
+        (["--task", "inpaint", *INPAINT], 512, "thick_512_limited"),
+        (["--table", "1", *INPAINT, "--masks", "thick_512"], 512, "thick_512"),
+        (RECONSTRUCT, 512, "thick_512"),
+        (RECONSTRUCT, 256, "thick_256"),
+        ([*RECONSTRUCT, "--images", "pairs:i"], 256, None),
+    ],
+)
+def test_masks_unless_others_are_given(monkeypatch, capsys, arguments, size, masks):
+    """The paper's pictures have holes of at most half of them."""
+    asked = {}
+    nothing = EvaluationSet(0, size=size)
+    monkeypatch.setattr(tasks, "open_evaluation_set", lambda images, **settings: asked.update(settings) or nothing)
+    tasks.open_examples(parse_eval([*arguments, "--limit", "3"], ""), size=size, masked=True)
+    assert (asked["masks"], asked["size"], asked["limit"]) == (masks, size, 3)
+    assert ("looking for pictures" in capsys.readouterr().out) == (masks is not None and "limited" in masks)
