@@ -23,7 +23,7 @@ from asym_jax.evaluation.measure import SCORE_MODE, Measures, measure
 from asym_jax.evaluation.report import ReportPicture, write_report
 from asym_jax.evaluation.subjects import Subjects, fingerprint, load_subjects
 from asym_jax.evaluation.tables import TABLES, aligned, markdown
-from asym_jax.evaluation.versions import Plan, row_names
+from asym_jax.evaluation.versions import PRECISION, Plan, row_names
 from asym_jax.evaluation.workbook import MASK, MASKED, ORIGINAL, Workbook, write_text
 from asym_jax.metrics.columns import Columns
 from asym_jax.weights.fetching.published import fetch_line
@@ -151,6 +151,7 @@ def _settings(
         "masks": repr(examples.masks) if examples.masks else None,
         "image_size": examples.size,
         "latents": {"from": source.described, "sha256": fingerprint(source.params)},
+        "precision": PRECISION,
         "quantise": command.quantise,
         "rows_per_device": command.rows_per_device,
     }
