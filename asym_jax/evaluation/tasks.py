@@ -17,6 +17,7 @@ from asym_jax.errors import CannotSave, InputError
 from asym_jax.evaluation import results
 from asym_jax.evaluation.command import EvalCommand, set_of
 from asym_jax.evaluation.encoded import EncodedLatents
+from asym_jax.evaluation.environment import environment
 from asym_jax.evaluation.generate import LatentSource, generate
 from asym_jax.evaluation.judges import Judges, load_judges
 from asym_jax.evaluation.measure import SCORE_MODE, Measures, measure
@@ -176,7 +177,7 @@ def _document(
             "fid_mode": measures.mode,
             "data_sha256": results.data_hash(notes),
             "networks": judges.networks,
-            "environment": results.environment(),
+            "environment": environment(),
         },
         "rows": results.result_rows(names, measured, notes, measures),
         "skipped": judges.skipped,
