@@ -11,7 +11,7 @@ from asym_jax.evaluation import report_tables as tables
 from asym_jax.evaluation.report_sheets import FILES, ReportPicture, choose, make_sheet, ours_of
 from asym_jax.evaluation.report_tables import text
 from asym_jax.evaluation.subjects import VANILLA
-from asym_jax.evaluation.tables import COLUMNS, cell
+from asym_jax.evaluation.tables import COLUMNS, cell, nothing_in
 from asym_jax.evaluation.workbook import write_text
 
 __all__ = ["ReportPicture", "write_report"]
@@ -85,17 +85,21 @@ def _results(results: Mapping[str, Any]) -> str:
     """The paper's table if one was asked for, then all pictures together, and what the columns mean."""
     rows, published = results["rows"], results.get("published") or ()
     table, parts = results.get("table"), []
-    count = max(row.get("images", 0) for row in rows)
-    caption = f"Measured here on {count} pictures; bold is the best of these rows."
     if table:
         title = f"Table {table['number']}: {table['title']}" + (f", {table['set']}" if table.get("set") else "")
         about = "" if published else " No published values of this table are known."
         beside = " Published values are of other pictures, masks and samples, and another N." if published else about
+        caption = _measured_on(table["rows"]) if table["rows"] else f"{nothing_in(table['bin'])}."
         parts.append(f"<h3>{text(title)}</h3>" + tables.result_table(table["rows"], published, text(caption + beside)))
     if not table or table.get("bin"):
         parts += ["<h3>All holes</h3>"] * bool(table)
-        parts.append(tables.result_table(rows, () if table else published, text(caption)))
+        parts.append(tables.result_table(rows, () if table else published, text(_measured_on(rows))))
     return "".join(parts) + tables.meanings(tables.shown_columns(rows, published))
+
+
+def _measured_on(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The caption of measured rows."""
+    return f"Measured here on {max(row.get('images', 0) for row in rows)} pictures; bold is the best of these rows."
 
 
 def _bins(results: Mapping[str, Any]) -> str:
