@@ -23,8 +23,9 @@ def write_report(folder: Path, results: Mapping[str, Any], pictures: Sequence[Re
     """Writes results.json, report.html and what the page shows beside the pictures, into `report_files/`.
 
     Args:
-        results: the content of results.json: `task`, `settings`, `rows` (one per decoder), `skipped` (why a metric is null),
-            `bins` (rows by label of the hole area), `published`, `notes`, and `table` if one of the paper's was asked for.
+        results: the content of results.json: `task`, `settings`, `rows` (one per decoder), `skipped` and `undefined` (why
+            a metric is null), `bins` (rows by label of the hole area), `published`, `notes`, and `table` if one of the paper's
+            was asked for.
         pictures: every example, in the order of the set; their files lie in `folder`.
         sheet_rows: most examples shown: the worst, the median and the best by the Pre_error of the first trained decoder.
 
@@ -123,6 +124,10 @@ def _notices(results: Mapping[str, Any]) -> str:
         f"<details class=note><summary><b>{text(', '.join(names))}</b> not measured: files are missing</summary>"
         f"{text(reason)}</details>"
         for reason, names in reasons.items()
+    ]
+    said += [
+        f"<p class=note><b>{text(name)}</b> not measured: {text(reason)}</p>"
+        for name, reason in results.get("undefined", {}).items()
     ]
     return "".join(f"<p class=note>{text(note)}</p>" for note in results.get("notes", ())) + "".join(said)
 

@@ -20,14 +20,13 @@ from asym_jax.evaluation.encoded import EncodedLatents
 from asym_jax.evaluation.environment import environment
 from asym_jax.evaluation.generate import LatentSource, generate
 from asym_jax.evaluation.judges import Judges, load_judges
-from asym_jax.evaluation.measure import SCORE_MODE, Measures, measure
+from asym_jax.evaluation.measure import Measures, measure, undefined
 from asym_jax.evaluation.report import ReportPicture, write_report
 from asym_jax.evaluation.subjects import Subjects, fingerprint, load_subjects
 from asym_jax.evaluation.tables import TABLES, aligned, markdown
 from asym_jax.evaluation.versions import PRECISION, Plan, row_names
 from asym_jax.evaluation.workbook import MASK, MASKED, ORIGINAL, Workbook, write_text
 from asym_jax.metrics.columns import Columns
-from asym_jax.weights.fetching.published import fetch_line
 from asym_jax.weights.kinship import differing_half
 
 METRICS = {
@@ -65,9 +64,7 @@ def run(command: EvalCommand) -> None:
     examples = open_examples(command, size=size, masked=source.masked)
     mode = command.fid or ("tf" if command.task == "text-to-image" else "legacy_pytorch")
     measures = Measures(source.masked, METRICS[command.task], mode)
-    judges = load_judges(measures.metrics)
-    if "inception_score" in measures.metrics and mode != SCORE_MODE:
-        judges.skipped["inception_score"] = f"it is defined for pictures resized as --fid {SCORE_MODE} does it, not {mode}"
+    judges = load_judges(measures.metrics, undefined(measures))
     settings = _settings(command, subjects, source, examples, plan)
     source.inputs(examples[0])  # what is wrong with all of them is said before a folder is made
     names = row_names(subjects, plan)
@@ -181,6 +178,7 @@ def _document(
         },
         "rows": results.result_rows(names, measured, notes, measures),
         "skipped": judges.skipped,
+        "undefined": judges.undefined,
         "bins": results.binned_rows(names, measured, notes, measures) if command.task in BINNED else {},
         "published": None,
         "notes": judges.notes + _left_out(examples),
@@ -224,8 +222,8 @@ def _say(command: EvalCommand, document: dict[str, Any], judges: Judges, book: W
         print("\n".join(aligned(document["rows"])))
         for note in document["notes"]:
             print(f"note: {note}")
-    if judges.missing:
-        print(f"not measured: {', '.join(judges.skipped)}. To fetch their networks: {fetch_line(judges.missing)}")
+    for line in judges.not_measured():
+        print(line)
     print(f"report: {book.folder / 'report.html'}")
 
 

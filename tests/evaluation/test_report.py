@@ -120,6 +120,13 @@ def test_a_table_of_one_size_of_holes_counts_its_own_pictures(tmp_path, pictures
     assert second == "Measured here on 7 pictures"
 
 
+def test_a_metric_that_is_not_defined_is_not_a_file_that_is_missing(tmp_path, pictures):
+    write_report(tmp_path, results(skipped={"lpips": "no file"}, undefined={"inception_score": "not <so>"}), pictures)
+    text = (tmp_path / "report.html").read_text()
+    assert "<b>inception_score</b> not measured: not &lt;so&gt;<" in text
+    assert re.findall("<b>([a-z_]*)</b> not measured: files are missing", text) == ["lpips"]
+
+
 def test_settings_are_listed_whole(tmp_path, pictures):
     write_report(tmp_path, results(), pictures)
     rows = page(tmp_path).rows
