@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from asym_jax.commands import number, positive
+from asym_jax.commands import positive, seed
 from asym_jax.evaluation.tables import TABLES
 
 TASKS = ("reconstruct", "inpaint", "paint-by-example", "text-to-image")
@@ -132,7 +132,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def _add_diffusion(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("diffusion", "for the tasks with a --pipeline; the defaults are the paper's")
     group.add_argument("--pipeline", metavar="DIR|HUB_ID", help="folder of a Stable Diffusion pipeline")
-    group.add_argument("--seed", type=number, default=0, metavar="N", help="of the starting noise (default 0)")
+    group.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="of the starting noise, and of the choice of imagenet:DIR#3 (default 0)"
+    )
     group.add_argument("--steps", type=positive, default=50, metavar="N", help="denoising steps (default 50)")
     group.add_argument("--guidance", type=float, metavar="X", help="classifier-free guidance (default 7.5; by example 5)")
     group.add_argument("--eta", type=float, metavar="X", help="noise that DDIM adds in every step (default: inpaint 1, else 0)")

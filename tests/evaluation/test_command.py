@@ -1,5 +1,6 @@
 """What a command line of `eval.py` asks for, and what it is told is wrong with it."""
 
+import jax
 import pytest
 
 from asym_jax.data.evaluation_sets.examples import EvaluationSet
@@ -30,3 +31,21 @@ def test_masks_unless_others_are_given(monkeypatch, capsys, arguments, size, mas
     tasks.open_examples(parse_eval([*arguments, "--limit", "3"], ""), size=size, masked=True)
     assert (asked["masks"], asked["size"], asked["limit"]) == (masks, size, 3)
     assert ("looking for pictures" in capsys.readouterr().out) == (masks is not None and "limited" in masks)
+
+
+def refusal(capsys, *arguments):
+    """The message about a command line that is refused."""
+    with pytest.raises(SystemExit) as caught:
+        parse_eval(arguments, "")
+    assert caught.value.code == 2
+    return capsys.readouterr().err.rpartition("error: ")[2].strip()
+
+
+def test_a_seed_that_does_not_fit_32_bits_is_refused_at_once(capsys):
+    assert parse_eval([*RECONSTRUCT, "--seed", "2147483647"], "").seed == 2**31 - 1
+    assert jax.jit(lambda seed: seed)(2**31 - 1) == 2**31 - 1
+    with pytest.raises(OverflowError):  # what would come after the weights were loaded
+        jax.jit(lambda seed: seed)(2**31)
+    said = "argument --seed: must be at most 2147483647, not 2147483648"
+    assert refusal(capsys, *RECONSTRUCT, "--seed", "2147483648") == said
+    assert refusal(capsys, *RECONSTRUCT, "--seed", "-1") == "argument --seed: must be a whole number, not '-1'"
