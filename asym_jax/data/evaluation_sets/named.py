@@ -1,5 +1,6 @@
 """The grammar that names an evaluation set on a command line."""
 
+from collections import Counter
 from pathlib import Path
 
 from asym_jax.data.evaluation_sets.chosen import first_with_masks
@@ -43,9 +44,11 @@ def open_evaluation_set(
         limit: only the first so many examples.
 
     Raises:
-        InputError: the set is not there, or not complete, or `spec` has another form.
+        InputError: the set is not there, or not complete, or `spec` has another form, or two pictures share a name.
     """
-    return first_with_masks(_open(spec, size=size, sizing=sizing, masks=masks, seed=seed), limit)
+    found = _open(spec, size=size, sizing=sizing, masks=masks, seed=seed)
+    _require_names_of_their_own(spec, found)
+    return first_with_masks(found, limit)
 
 
 def _open(spec: str, *, size: int, sizing: str | None, masks: str | Path | None, seed: int) -> EvaluationSet:
@@ -72,6 +75,15 @@ def _open(spec: str, *, size: int, sizing: str | None, masks: str | Path | None,
     if Path(spec).exists():  # a path with a colon in it
         return open_folder(_path(spec), **settings)
     raise InputError(f"unknown evaluation set {spec!r}: expected {GRAMMAR}")
+
+
+def _require_names_of_their_own(spec: str, examples: EvaluationSet) -> None:
+    """Raises InputError if what is made of one picture would be written over what is made of another."""
+    counted = Counter(examples.name(i) for i in range(len(examples)))
+    twice = [name for name, count in counted.items() if count > 1]
+    if twice:
+        some = ", ".join(twice[:5]) + ", ..." * (len(twice) > 5)
+        raise InputError(f"{spec}: {len(twice)} names belong to several pictures: {some}. Each needs a name of its own")
 
 
 def _path(place: str) -> Path:
