@@ -15,9 +15,11 @@ from asym_jax.evaluation.command import parse_eval
 def main(arguments: list[str]) -> None:
     """Parses, wires, runs; errors of the user end as one message and exit status 2."""
     command = parse_eval(arguments, __doc__)
-    from asym_jax.evaluation.tasks import run  # only now: --help and typing errors should not wait for JAX
+    from asym_jax.evaluation import tasks  # only now: --help and typing errors should not wait for JAX
+    from asym_jax.training import compiled
 
-    run(command)
+    compiled.keep_on_disk()
+    tasks.run(command)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
 """What a command line of `eval.py` asks for, and what it is told is wrong with it."""
 
+import importlib
+
 import jax
 import pytest
 
 from asym_jax.data.evaluation_sets.examples import EvaluationSet
 from asym_jax.evaluation import tasks
 from asym_jax.evaluation.command import parse_eval
+from asym_jax.training import compiled
+
+program = importlib.import_module("eval")  # its name is also a builtin's
 
 INPAINT = ["--weights", "w", "--images", "i", "--pipeline", "p"]
 RECONSTRUCT = ["--task", "reconstruct", "--weights", "w", "--vae", "v", "--images", "i"]
@@ -49,3 +54,11 @@ def test_a_seed_that_does_not_fit_32_bits_is_refused_at_once(capsys):
     said = "argument --seed: must be at most 2147483647, not 2147483648"
     assert refusal(capsys, *RECONSTRUCT, "--seed", "2147483648") == said
     assert refusal(capsys, *RECONSTRUCT, "--seed", "-1") == "argument --seed: must be a whole number, not '-1'"
+
+
+def test_what_is_compiled_is_kept_before_anything_is_compiled(monkeypatch):
+    done = []
+    monkeypatch.setattr(compiled, "keep_on_disk", lambda: done.append("keep"))
+    monkeypatch.setattr(tasks, "run", lambda command: done.append(command.task))
+    program.main(RECONSTRUCT)
+    assert done == ["keep", "reconstruct"]
