@@ -62,6 +62,8 @@ def parse_eval(arguments: Sequence[str], description: str) -> EvalCommand:
     values["task"] = table.task if table else values["task"]
     if values["task"] != "reconstruct" and not values["pipeline"]:
         parser.error(f"--task {values['task']} needs --pipeline: the diffusion model whose latents are decoded")
+    if values["task"] == "text-to-image" and values["masks"]:
+        parser.error("--task text-to-image draws whole pictures: leave out --masks")
     if not (values["runs"] or values["vae"] or values["pipeline"]):
         parser.error("--weights needs --vae: the plain autoencoder whose decoder it is compared with")
     first = values["runs"][0] if values["runs"] else Path(values["weights"][0])

@@ -62,3 +62,8 @@ def test_what_is_compiled_is_kept_before_anything_is_compiled(monkeypatch):
     monkeypatch.setattr(tasks, "run", lambda command: done.append(command.task))
     program.main(RECONSTRUCT)
     assert done == ["keep", "reconstruct"]
+
+
+def test_pictures_that_are_drawn_whole_have_no_masks(capsys):
+    said = "--task text-to-image draws whole pictures: leave out --masks"
+    assert refusal(capsys, "--task", "text-to-image", *INPAINT, "--masks", "full") == said

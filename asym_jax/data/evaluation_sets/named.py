@@ -35,7 +35,7 @@ def open_evaluation_set(
     * `imagenet:DIR`, or `imagenet:DIR#3` for three pictures of each class, chosen by `seed`: see `open_imagenet`;
     * `places365:...`: see `open_places`;
     * `cocoee:DIR`: see `open_cocoee`;
-    * `coco-karpathy:DIR[#SPLIT]`: see `open_karpathy`; `coco-captions:` has an example for each caption instead.
+    * `coco-karpathy:DIR[#SPLIT]`: see `open_karpathy`; `coco-captions:` has an example for each caption instead, and no masks.
 
     Args:
         sizing: one of `SIZINGS`; each set has its own by default.
@@ -68,9 +68,9 @@ def _open(spec: str, *, size: int, sizing: str | None, masks: str | Path | None,
     if kind == "cocoee" and place:
         return open_cocoee(_path(place), **settings)
     if kind in ("coco-karpathy", "coco-captions") and place:
-        if masks:
-            raise InputError(f"{spec}: captioned pictures are made whole; leave out --masks")
-        pictures = open_karpathy(_path(place), size=size, split=part or "test", sizing=sizing)
+        if masks and kind == "coco-captions":
+            raise InputError(f"{spec} has an example for each caption, to be drawn whole; for masks, give coco-karpathy:{place}")
+        pictures = open_karpathy(_path(place), split=part or "test", **settings)
         return EachCaption(pictures) if kind == "coco-captions" else pictures
     if Path(spec).exists():  # a path with a colon in it
         return open_folder(_path(spec), **settings)

@@ -236,6 +236,13 @@ def test_karpathys_test_pictures_with_their_captions(karpathy):
     assert [number_of(found[i].pixels) for i in range(2)] == [7, 5]
 
 
+def test_karpathys_pictures_may_have_masks(karpathy):
+    """Without any, a task that needs some would have nothing to say of them."""
+    found = open_evaluation_set(f"coco-karpathy:{karpathy}", size=8, masks="full")
+    assert [found[i].mask.mean() for i in range(2)] == [1, 1] and found[0].captions == ("A man on a moped.", "Man riding")
+    assert open_evaluation_set(f"coco-karpathy:{karpathy}", size=8)[0].mask is None
+
+
 def test_each_caption_is_an_example(karpathy):
     found = open_evaluation_set(f"coco-captions:{karpathy}", size=8)
     assert len(found) == 5
@@ -253,8 +260,8 @@ def test_what_is_wrong_with_captions_is_said(karpathy):
         open_evaluation_set(f"coco-karpathy:{karpathy}#tests", size=8)
     with pytest.raises(InputError, match="1 of 1 files are missing; the first is .*train2014/COCO_train2014_000000000003.jpg"):
         open_evaluation_set(f"coco-karpathy:{karpathy}#train", size=8)
-    with pytest.raises(InputError, match="captioned pictures are made whole"):
-        open_evaluation_set(f"coco-karpathy:{karpathy}", size=8, masks="full")
+    with pytest.raises(InputError, match="has an example for each caption, to be drawn whole; for masks, give coco-karpathy:"):
+        open_evaluation_set(f"coco-captions:{karpathy}", size=8, masks="full")
     next(karpathy.rglob("dataset_coco.json")).write_text('{"annotations": []}')
     with pytest.raises(InputError, match="is not Karpathy's dataset_coco.json .KeyError: 'images'"):
         open_evaluation_set(f"coco-karpathy:{karpathy}", size=8)
