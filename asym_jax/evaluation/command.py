@@ -1,14 +1,18 @@
 """The command line of `eval.py`."""
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from asym_jax.commands import positive, seed
 from asym_jax.evaluation.tables import TABLES
 
 TASKS = ("reconstruct", "inpaint", "paint-by-example", "text-to-image")
+DIFFUSION = ("pipeline", "steps", "guidance", "eta", "scheduler", "prompt")
+"""Options of the diffusion model, all None unless given."""
+
 FID_MODES = ("legacy_pytorch", "tf", "clean")
 
 
@@ -32,7 +36,7 @@ class EvalCommand(NamedTuple):
     quantise: str
     fid: str | None
     seed: int
-    steps: int
+    steps: int | None
     guidance: float | None
     eta: float | None
     scheduler: str | None
@@ -62,8 +66,8 @@ def parse_eval(arguments: Sequence[str], description: str) -> EvalCommand:
     values["task"] = table.task if table else values["task"]
     if values["task"] != "reconstruct" and not values["pipeline"]:
         parser.error(f"--task {values['task']} needs --pipeline: the diffusion model whose latents are decoded")
-    if values["task"] == "text-to-image" and values["masks"]:
-        parser.error("--task text-to-image draws whole pictures: leave out --masks")
+    if problem := _without_effect(values):
+        parser.error(problem)
     if not (values["runs"] or values["vae"] or values["pipeline"]):
         parser.error("--weights needs --vae: the plain autoencoder whose decoder it is compared with")
     first = values["runs"][0] if values["runs"] else Path(values["weights"][0])
@@ -77,6 +81,29 @@ def set_of(images: str) -> str:
     """The name of the data set in `SET:DIR`; empty for a folder or a list."""
     kind, colon, _ = images.partition(":")
     return kind if colon and kind != "folder" and kind.replace("-", "").isalnum() else ""
+
+
+def _without_effect(values: Mapping[str, Any]) -> str | None:
+    """What was given although the task makes nothing of it, as a message; None if there is nothing."""
+    task, given = values["task"], [f"--{name}" for name in DIFFUSION if values[name] is not None]
+    if task == "reconstruct" and given:
+        return f"--task reconstruct encodes and decodes, without a diffusion model: leave out {', '.join(given)}"
+    if task != "inpaint" and "--prompt" in given:
+        return f"--prompt is what inpainting is told: leave it out of --task {task}"
+    if task == "text-to-image" and values["masks"]:
+        return "--task text-to-image draws whole pictures: leave out --masks"
+    scheduler = values["scheduler"] or ("ddim" if task == "inpaint" else "plms")
+    if values["eta"] and scheduler != "ddim":
+        noise = f"--eta {values['eta']:g} is noise that DDIM adds"
+        return f"{noise}, and this is --scheduler {scheduler}: leave out --eta, or give --scheduler ddim"
+    return None
+
+
+def _share(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
 
 
 def _add_subjects(parser: argparse.ArgumentParser) -> None:
@@ -137,8 +164,10 @@ def _add_diffusion(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--seed", type=seed, default=0, metavar="N", help="of the starting noise, and of the choice of imagenet:DIR#3 (default 0)"
     )
-    group.add_argument("--steps", type=positive, default=50, metavar="N", help="denoising steps (default 50)")
+    group.add_argument("--steps", type=positive, metavar="N", help="denoising steps (default 50)")
     group.add_argument("--guidance", type=float, metavar="X", help="classifier-free guidance (default 7.5; by example 5)")
-    group.add_argument("--eta", type=float, metavar="X", help="noise that DDIM adds in every step (default: inpaint 1, else 0)")
+    group.add_argument(
+        "--eta", type=_share, metavar="X", help="noise that DDIM adds in every step, 0 to 1 (default: inpaint 1, else 0)"
+    )
     group.add_argument("--scheduler", choices=("ddim", "plms"), help="default: inpaint ddim, else plms")
     group.add_argument("--prompt", metavar="TEXT", help="what inpainting is told (default: the paper's)")

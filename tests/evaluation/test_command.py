@@ -67,3 +67,38 @@ def test_what_is_compiled_is_kept_before_anything_is_compiled(monkeypatch):
 def test_pictures_that_are_drawn_whole_have_no_masks(capsys):
     said = "--task text-to-image draws whole pictures: leave out --masks"
     assert refusal(capsys, "--task", "text-to-image", *INPAINT, "--masks", "full") == said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            [*RECONSTRUCT, "--pipeline", "p", "--steps", "50", "--eta", "0", "--prompt", ""],
+            "--task reconstruct encodes and decodes, without a diffusion model: leave out --pipeline, --steps, --eta, --prompt",
+        ),
+        (
+            ["--task", "text-to-image", *INPAINT, "--prompt", "a cat"],
+            "--prompt is what inpainting is told: leave it out of --task text-to-image",
+        ),
+        (
+            ["--task", "text-to-image", *INPAINT, "--eta", "0.5"],
+            "--eta 0.5 is noise that DDIM adds, and this is --scheduler plms: leave out --eta, or give --scheduler ddim",
+        ),
+        (
+            ["--task", "inpaint", *INPAINT, "--scheduler", "plms", "--eta", "1"],
+            "--eta 1 is noise that DDIM adds, and this is --scheduler plms: leave out --eta, or give --scheduler ddim",
+        ),
+        (["--task", "inpaint", *INPAINT, "--eta", "1.5"], "argument --eta: must be a number from 0 to 1, not '1.5'"),
+        (["--task", "inpaint", *INPAINT, "--eta", "nan"], "argument --eta: must be a number from 0 to 1, not 'nan'"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(capsys, arguments, said):
+    assert refusal(capsys, *arguments) == said
+
+
+def test_what_has_an_effect_is_not_refused():
+    assert parse_eval(["--task", "text-to-image", *INPAINT, "--eta", "0.5", "--scheduler", "ddim"], "").eta == 0.5
+    assert parse_eval(["--task", "text-to-image", *INPAINT, "--eta", "0"], "").eta == 0
+    found = parse_eval(["--task", "inpaint", *INPAINT, "--eta", "0.5", "--prompt", "", "--steps", "3"], "")
+    assert (found.eta, found.prompt, found.steps) == (0.5, "", 3)
+    assert parse_eval(RECONSTRUCT, "").steps is None
