@@ -1,6 +1,7 @@
 """Compares trained decoders with the plain one of the same autoencoder, on all devices.
 
-    python eval.py (--run DIR | --weights DIR|FILE|HUB_ID) (--task TASK | --table N) --images DIR [--masks DIR|RECIPE] [--limit N]
+    python eval.py --task reconstruct (--run DIR | --weights DIR|FILE|HUB_ID --vae DIR|HUB_ID) --images DIR [--masks DIR|RECIPE]
+    python eval.py (--table N | --task TASK) (--run DIR | --weights DIR|FILE|HUB_ID) --pipeline DIR|HUB_ID --images SET:DIR
 
 Writes pictures, results.json and report.html into --out (default results/NAME-TASK). The same command again goes on where it
 was. docs/evaluation.md says what is measured.

@@ -120,7 +120,9 @@ def _add_subjects(parser: argparse.ArgumentParser) -> None:
         "--weights", action="append", default=[], metavar="DIR|FILE|HUB_ID", help="an asymmetric autoencoder; may be repeated"
     )
     group.add_argument(
-        "--vae", metavar="DIR|HUB_ID", help="the plain autoencoder to compare with (default: that of the run, or of --pipeline)"
+        "--vae",
+        metavar="DIR|HUB_ID",
+        help="the plain autoencoder to compare with (default: that of --pipeline, or else that of the run)",
     )
 
 
@@ -131,7 +133,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DIR|LIST.txt|SET:DIR",
         help="pictures: a folder, a file with one path per line, or a data set in its published layout: imagenet:DIR "
-        "(imagenet:DIR#3 for three of each class), places365:DIR, cocoee:DIR, coco-captions:DIR, pairs:DIR (with NAME_mask.png)",
+        "(imagenet:DIR#3 for three of each class), places365:DIR, places365:tfds:NAME_OR_DIR[/SPLIT], cocoee:DIR, "
+        "coco-karpathy:DIR[#SPLIT], coco-captions:DIR[#SPLIT], pairs:DIR (with NAME_mask.png)",
     )
     group.add_argument(
         "--masks",
@@ -143,6 +146,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (default results/NAME-TASK)")
     group.add_argument("--fresh", action="store_true", help="delete what an earlier evaluation wrote there, and start over")
     group.add_argument("--limit", type=positive, metavar="N", help="only the first N examples")
+    group.add_argument(
+        "--seed",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="of the pictures that imagenet:DIR#3 takes, and of the starting noise of diffusion (default 0)",
+    )
     group.add_argument(
         "--image-size", type=positive, metavar="N", help="side of the pictures (default: as trained; 512 with --pipeline)"
     )
@@ -161,9 +171,6 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def _add_diffusion(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("diffusion", "for the tasks with a --pipeline; the defaults are the paper's")
     group.add_argument("--pipeline", metavar="DIR|HUB_ID", help="folder of a Stable Diffusion pipeline")
-    group.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="of the starting noise, and of the choice of imagenet:DIR#3 (default 0)"
-    )
     group.add_argument("--steps", type=positive, metavar="N", help="denoising steps (default 50)")
     group.add_argument("--guidance", type=float, metavar="X", help="classifier-free guidance (default 7.5; by example 5)")
     group.add_argument(

@@ -6,6 +6,8 @@ import jax
 import pytest
 
 from asym_jax.data.evaluation_sets.examples import EvaluationSet
+from asym_jax.data.evaluation_sets.named import GRAMMAR
+from asym_jax.data.mask_sets import MASK_RECIPES
 from asym_jax.evaluation import tasks
 from asym_jax.evaluation.command import parse_eval
 from asym_jax.training import compiled
@@ -102,3 +104,17 @@ def test_what_has_an_effect_is_not_refused():
     found = parse_eval(["--task", "inpaint", *INPAINT, "--eta", "0.5", "--prompt", "", "--steps", "3"], "")
     assert (found.eta, found.prompt, found.steps) == (0.5, "", 3)
     assert parse_eval(RECONSTRUCT, "").steps is None
+
+
+def test_help_names_every_set_and_every_recipe(capsys):
+    with pytest.raises(SystemExit):
+        parse_eval(["--help"], program.__doc__)
+    out = capsys.readouterr().out
+    said = "".join(out.split())  # lines may end at a hyphen
+    for spec in GRAMMAR.replace(", or ", ", ").split(", "):
+        assert spec.partition(":")[0] in said, spec
+    assert "places365:tfds:" in said
+    for word in {word for recipe in MASK_RECIPES for word in recipe.split("_")} | {"_limited"}:
+        assert word in said, word
+    usage = out.partition("\n\n    python")[2].partition("\n\n")[0]
+    assert "--vae" in usage and "--pipeline" in usage
