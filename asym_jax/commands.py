@@ -17,6 +17,8 @@ import tyro
 from asym_jax.config import TrainConfig
 from asym_jax.errors import CannotSave, Diverged, InputError, Interrupted
 
+LARGEST_SEED = 2**31 - 1
+
 
 class TrainCommand(NamedTuple):
     """What `train.py` was asked to do."""
@@ -106,6 +108,13 @@ def positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
+
+
+def seed(text: str) -> int:
+    """An argument that random numbers follow from. Raises ArgumentTypeError unless JAX can take it, as 32 bits with a sign."""
+    if number(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"must be at most {LARGEST_SEED}, not {text}")
+    return number(text)
 
 
 @contextlib.contextmanager

@@ -138,6 +138,17 @@ def pick_mask(key: PRNGKey, plan: MaskPlan) -> tuple[UInt8[Array, "S S"], Int32[
     return holes[chosen].astype(jnp.uint8) * 255, areas[chosen], jnp.any(accepted)
 
 
+def pick_masks(plan: MaskPlan, first: int) -> tuple[UInt8[Array, "n S S"], Int32[Array, " n"], Bool[Array, " n"]]:
+    """What `pick_mask` gives for `AT_ONCE` pictures from number `first` on, in any set of this plan."""
+    of_any_set = plan._replace(seed=0, count=0, names="")  # so that what is compiled serves all sets of this kind
+    return _pick_group(root_key(plan.seed), jnp.int32(first), of_any_set)
+
+
+def root_key(seed: int) -> PRNGKey:
+    """Picture i of a mask set has the i-th key folded in from this one."""
+    return jax.random.key(seed, impl="threefry2x32")
+
+
 def draw_hole(key: PRNGKey, *, recipe: str, size: int) -> Bool[Array, "S S"]:
     """One hole of any of `MASK_RECIPES`, without a limit on its area."""
     if recipe == FULL:
@@ -158,9 +169,7 @@ def _draw_group(
 ) -> list[float | None]:
     """Writes the masks of one group that are missing; returns all areas, with None for pictures without a mask."""
     areas = []
-    root = jax.random.key(plan.seed, impl="threefry2x32")
-    of_any_set = plan._replace(seed=0, count=0, names="")  # so that what is compiled serves all sets of this kind
-    drawn = jax.device_get(_pick_group(root, jnp.int32(start), of_any_set))
+    drawn = jax.device_get(pick_masks(plan, start))
     for name, mask, pixels, accepted, known in zip(group, *(part[: len(group)] for part in drawn), found, strict=True):
         if known is None and (accepted or plan.when_rejected == "smallest"):
             _save(folder / f"{name}.png", mask)

@@ -1,14 +1,18 @@
 """The command line of `eval.py`."""
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from asym_jax.commands import number, positive
+from asym_jax.commands import positive, seed
 from asym_jax.evaluation.tables import TABLES
 
 TASKS = ("reconstruct", "inpaint", "paint-by-example", "text-to-image")
+DIFFUSION = ("pipeline", "steps", "guidance", "eta", "scheduler", "prompt")
+"""Options of the diffusion model, all None unless given."""
+
 FID_MODES = ("legacy_pytorch", "tf", "clean")
 
 
@@ -32,7 +36,7 @@ class EvalCommand(NamedTuple):
     quantise: str
     fid: str | None
     seed: int
-    steps: int
+    steps: int | None
     guidance: float | None
     eta: float | None
     scheduler: str | None
@@ -62,6 +66,8 @@ def parse_eval(arguments: Sequence[str], description: str) -> EvalCommand:
     values["task"] = table.task if table else values["task"]
     if values["task"] != "reconstruct" and not values["pipeline"]:
         parser.error(f"--task {values['task']} needs --pipeline: the diffusion model whose latents are decoded")
+    if problem := _without_effect(values):
+        parser.error(problem)
     if not (values["runs"] or values["vae"] or values["pipeline"]):
         parser.error("--weights needs --vae: the plain autoencoder whose decoder it is compared with")
     first = values["runs"][0] if values["runs"] else Path(values["weights"][0])
@@ -75,6 +81,29 @@ def set_of(images: str) -> str:
     """The name of the data set in `SET:DIR`; empty for a folder or a list."""
     kind, colon, _ = images.partition(":")
     return kind if colon and kind != "folder" and kind.replace("-", "").isalnum() else ""
+
+
+def _without_effect(values: Mapping[str, Any]) -> str | None:
+    """What was given although the task makes nothing of it, as a message; None if there is nothing."""
+    task, given = values["task"], [f"--{name}" for name in DIFFUSION if values[name] is not None]
+    if task == "reconstruct" and given:
+        return f"--task reconstruct encodes and decodes, without a diffusion model: leave out {', '.join(given)}"
+    if task != "inpaint" and "--prompt" in given:
+        return f"--prompt is what inpainting is told: leave it out of --task {task}"
+    if task == "text-to-image" and values["masks"]:
+        return "--task text-to-image draws whole pictures: leave out --masks"
+    scheduler = values["scheduler"] or ("ddim" if task == "inpaint" else "plms")
+    if values["eta"] and scheduler != "ddim":
+        noise = f"--eta {values['eta']:g} is noise that DDIM adds"
+        return f"{noise}, and this is --scheduler {scheduler}: leave out --eta, or give --scheduler ddim"
+    return None
+
+
+def _share(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
 
 
 def _add_subjects(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +120,9 @@ def _add_subjects(parser: argparse.ArgumentParser) -> None:
         "--weights", action="append", default=[], metavar="DIR|FILE|HUB_ID", help="an asymmetric autoencoder; may be repeated"
     )
     group.add_argument(
-        "--vae", metavar="DIR|HUB_ID", help="the plain autoencoder to compare with (default: that of the run, or of --pipeline)"
+        "--vae",
+        metavar="DIR|HUB_ID",
+        help="the plain autoencoder to compare with (default: that of --pipeline, or else that of the run)",
     )
 
 
@@ -102,16 +133,26 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DIR|LIST.txt|SET:DIR",
         help="pictures: a folder, a file with one path per line, or a data set in its published layout: imagenet:DIR "
-        "(imagenet:DIR#3 for three of each class), places365:DIR, cocoee:DIR, coco-captions:DIR, pairs:DIR (with NAME_mask.png)",
+        "(imagenet:DIR#3 for three of each class), places365:DIR, places365:tfds:NAME_OR_DIR[/SPLIT], cocoee:DIR, "
+        "coco-karpathy:DIR[#SPLIT], coco-captions:DIR[#SPLIT], pairs:DIR (with NAME_mask.png)",
     )
     group.add_argument(
         "--masks",
         metavar="DIR|RECIPE",
-        help="masks of the same names, white = hole; or a recipe (default: the set's own, or thick_256, or thick_512)",
+        help="a folder of masks with the pictures' names, white = hole; or a recipe: thin, medium or thick with _256 or _512, or "
+        "boxes, holes of any area, and the same with _limited, of at most half of the picture, as LaMa and the paper have them; "
+        "or full (default: the set's own; else thick_512, below 512 pixels thick_256, and to inpaint the same with _limited)",
     )
     group.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (default results/NAME-TASK)")
     group.add_argument("--fresh", action="store_true", help="delete what an earlier evaluation wrote there, and start over")
     group.add_argument("--limit", type=positive, metavar="N", help="only the first N examples")
+    group.add_argument(
+        "--seed",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="of the pictures that imagenet:DIR#3 takes, and of the starting noise of diffusion (default 0)",
+    )
     group.add_argument(
         "--image-size", type=positive, metavar="N", help="side of the pictures (default: as trained; 512 with --pipeline)"
     )
@@ -130,9 +171,10 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def _add_diffusion(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("diffusion", "for the tasks with a --pipeline; the defaults are the paper's")
     group.add_argument("--pipeline", metavar="DIR|HUB_ID", help="folder of a Stable Diffusion pipeline")
-    group.add_argument("--seed", type=number, default=0, metavar="N", help="of the starting noise (default 0)")
-    group.add_argument("--steps", type=positive, default=50, metavar="N", help="denoising steps (default 50)")
+    group.add_argument("--steps", type=positive, metavar="N", help="denoising steps (default 50)")
     group.add_argument("--guidance", type=float, metavar="X", help="classifier-free guidance (default 7.5; by example 5)")
-    group.add_argument("--eta", type=float, metavar="X", help="noise that DDIM adds in every step (default: inpaint 1, else 0)")
+    group.add_argument(
+        "--eta", type=_share, metavar="X", help="noise that DDIM adds in every step, 0 to 1 (default: inpaint 1, else 0)"
+    )
     group.add_argument("--scheduler", choices=("ddim", "plms"), help="default: inpaint ddim, else plms")
     group.add_argument("--prompt", metavar="TEXT", help="what inpainting is told (default: the paper's)")

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 from jaxtyping import Array
 
 from asym_jax.arrays import Images, Latents, Params
 from asym_jax.data.evaluation_sets.examples import EvaluationExample
 from asym_jax.evaluation.subjects import Subjects
+from asym_jax.evaluation.versions import PRECISION
 from asym_jax.models.vq import VQModel
 
 
@@ -25,4 +27,5 @@ class EncodedLatents:
         return {}
 
     def latents(self, params: Params, images: Images, batch: Mapping[str, Array]) -> Latents:
-        return self._vae.apply({"params": params}, images, method="encode").mean
+        with jax.default_matmul_precision(PRECISION):
+            return self._vae.apply({"params": params}, images, method="encode").mean

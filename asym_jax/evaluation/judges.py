@@ -1,12 +1,12 @@
 """The networks that measure pictures, as far as their weights are on this machine."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from asym_jax.arrays import Params
 from asym_jax.models.clip_vision import ClipVision
 from asym_jax.weights import clip, inception, networks, required
-from asym_jax.weights.fetching.published import PublishedFile
+from asym_jax.weights.fetching.published import PublishedFile, fetch_line
 
 NEEDED_BY = {
     "lpips": "lpips",
@@ -43,8 +43,9 @@ class Judges(NamedTuple):
     Attributes:
         params: parameters by network.
         clip: the tower of "clip"; None without it.
-        skipped: by metric, why it is not measured.
+        skipped: by metric, why it is not measured: files are missing.
         missing: the files that it would take.
+        undefined: by metric, why it has no value here, whatever files there are.
         networks: by network, the names of its files, their SHA-256, and whether these are the published ones.
         notes: what a reader of the results must know of them.
     """
@@ -55,15 +56,24 @@ class Judges(NamedTuple):
     missing: list[PublishedFile]
     networks: dict[str, dict[str, Any]]
     notes: list[str]
+    undefined: dict[str, str]
+
+    def not_measured(self) -> list[str]:
+        """What a user is told of metrics without a value, in lines."""
+        lines = [f"not measured: {metric}: {reason}" for metric, reason in self.undefined.items()]
+        if self.skipped:
+            lines.append(f"not measured: {', '.join(self.skipped)}. To fetch their networks: {fetch_line(self.missing)}")
+        return lines
 
 
-def load_judges(metrics: Collection[str]) -> Judges:
-    """Loads what the given metrics need; a network without files only means that its metrics are skipped.
+def load_judges(metrics: Collection[str], undefined: Mapping[str, str] | None = None) -> Judges:
+    """Loads what the given metrics need but for the undefined ones; without its files, a network's metrics are skipped.
 
     Raises:
         InputError: a file is there, but not the published one, or broken.
     """
-    judges = Judges({}, None, {}, [], {}, [])
+    judges = Judges({}, None, {}, [], {}, [], dict(undefined or {}))
+    metrics = [metric for metric in metrics if metric not in judges.undefined]
     unverified = []
     for name in dict.fromkeys(NEEDED_BY[metric] for metric in metrics if metric in NEEDED_BY):
         problem = _PROBLEMS[name]()

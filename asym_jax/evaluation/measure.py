@@ -46,6 +46,13 @@ class Measures(NamedTuple):
     mode: Mode
 
 
+def undefined(measures: Measures) -> dict[str, str]:
+    """By metric, why it has no value among these, whatever files there are."""
+    if "inception_score" not in measures.metrics or measures.mode == SCORE_MODE:
+        return {}
+    return {"inception_score": f"it is defined for pictures resized as --fid {SCORE_MODE} does it, not {measures.mode}"}
+
+
 def measure(
     columns: Sequence[str],
     measures: Measures,

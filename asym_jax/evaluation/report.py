@@ -11,7 +11,7 @@ from asym_jax.evaluation import report_tables as tables
 from asym_jax.evaluation.report_sheets import FILES, ReportPicture, choose, make_sheet, ours_of
 from asym_jax.evaluation.report_tables import text
 from asym_jax.evaluation.subjects import VANILLA
-from asym_jax.evaluation.tables import COLUMNS, cell
+from asym_jax.evaluation.tables import COLUMNS, cell, nothing_in
 from asym_jax.evaluation.workbook import write_text
 
 __all__ = ["ReportPicture", "write_report"]
@@ -23,8 +23,9 @@ def write_report(folder: Path, results: Mapping[str, Any], pictures: Sequence[Re
     """Writes results.json, report.html and what the page shows beside the pictures, into `report_files/`.
 
     Args:
-        results: the content of results.json: `task`, `settings`, `rows` (one per decoder), `skipped` (why a metric is null),
-            `bins` (rows by label of the hole area), `published`, `notes`, and `table` if one of the paper's was asked for.
+        results: the content of results.json: `task`, `settings`, `rows` (one per decoder), `skipped` and `undefined` (why
+            a metric is null), `bins` (rows by label of the hole area), `published`, `notes`, and `table` if one of the paper's
+            was asked for.
         pictures: every example, in the order of the set; their files lie in `folder`.
         sheet_rows: most examples shown: the worst, the median and the best by the Pre_error of the first trained decoder.
 
@@ -85,17 +86,21 @@ def _results(results: Mapping[str, Any]) -> str:
     """The paper's table if one was asked for, then all pictures together, and what the columns mean."""
     rows, published = results["rows"], results.get("published") or ()
     table, parts = results.get("table"), []
-    count = max(row.get("images", 0) for row in rows)
-    caption = f"Measured here on {count} pictures; bold is the best of these rows."
     if table:
         title = f"Table {table['number']}: {table['title']}" + (f", {table['set']}" if table.get("set") else "")
         about = "" if published else " No published values of this table are known."
         beside = " Published values are of other pictures, masks and samples, and another N." if published else about
+        caption = _measured_on(table["rows"]) if table["rows"] else f"{nothing_in(table['bin'])}."
         parts.append(f"<h3>{text(title)}</h3>" + tables.result_table(table["rows"], published, text(caption + beside)))
     if not table or table.get("bin"):
         parts += ["<h3>All holes</h3>"] * bool(table)
-        parts.append(tables.result_table(rows, () if table else published, text(caption)))
+        parts.append(tables.result_table(rows, () if table else published, text(_measured_on(rows))))
     return "".join(parts) + tables.meanings(tables.shown_columns(rows, published))
+
+
+def _measured_on(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The caption of measured rows."""
+    return f"Measured here on {max(row.get('images', 0) for row in rows)} pictures; bold is the best of these rows."
 
 
 def _bins(results: Mapping[str, Any]) -> str:
@@ -119,6 +124,10 @@ def _notices(results: Mapping[str, Any]) -> str:
         f"<details class=note><summary><b>{text(', '.join(names))}</b> not measured: files are missing</summary>"
         f"{text(reason)}</details>"
         for reason, names in reasons.items()
+    ]
+    said += [
+        f"<p class=note><b>{text(name)}</b> not measured: {text(reason)}</p>"
+        for name, reason in results.get("undefined", {}).items()
     ]
     return "".join(f"<p class=note>{text(note)}</p>" for note in results.get("notes", ())) + "".join(said)
 

@@ -1,12 +1,9 @@
 """From what was measured of each picture to the numbers of a report."""
 
 import hashlib
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -21,7 +18,6 @@ MEANS = ("lpips", "lpips_alex", "clip_score")
 """Columns of networks whose mean is the score."""
 
 PER_PICTURE = ("psnr", "ssim", *MEANS)
-PACKAGES = ("jax", "jaxlib", "flax", "numpy", "pillow")
 
 Chosen = Bool[np.ndarray, " n"]
 Notes = Sequence[Mapping[str, Any]]
@@ -63,16 +59,6 @@ def per_picture(names: Sequence[str], measured: Mapping[str, Columns]) -> dict[s
             scores |= {"pre_error": pre_error_of(columns).per_picture(), "seam": seam_of(columns).per_picture()}
         found[name] = scores
     return found
-
-
-def environment() -> dict[str, Any]:
-    """What these numbers were computed with."""
-    device = jax.devices()[0]
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
-        "devices": f"{jax.device_count()} {device.platform} ({device.device_kind})",
-    }
 
 
 def data_hash(notes: Notes) -> str:

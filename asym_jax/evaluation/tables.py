@@ -108,8 +108,13 @@ def markdown(number: int, dataset: str, rows: Rows, *, remarks: Sequence[str] = 
     lines = [head, ["---"] + ["---:"] * len(columns) + ["---"], *body]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"# Table {number}: {table.title} ({dataset or 'own pictures'})\n\n{text}\n\n" + "".join(
-        f"* {remark}\n" for remark in (*_about(table, dataset), *remarks)
+        f"* {remark}\n" for remark in (*([] if rows else [f"{nothing_in(table.bin)}."]), *_about(table, dataset), *remarks)
     )
+
+
+def nothing_in(label: str | None) -> str:
+    """What is said of a table of one size of holes that no picture has."""
+    return f"None of these pictures has a hole of {label} of its area, so nothing was measured"
 
 
 def _about(table: Table, dataset: str) -> list[str]:

@@ -10,23 +10,23 @@ import jax
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asym_jax.config import SMALLEST_PICTURE
-from asym_jax.data.evaluation_sets.chosen import Chosen
 from asym_jax.data.evaluation_sets.examples import EvaluationSet
+from asym_jax.data.evaluation_sets.masks import LIMITED
 from asym_jax.data.evaluation_sets.named import open_evaluation_set
 from asym_jax.errors import CannotSave, InputError
 from asym_jax.evaluation import results
 from asym_jax.evaluation.command import EvalCommand, set_of
 from asym_jax.evaluation.encoded import EncodedLatents
+from asym_jax.evaluation.environment import environment
 from asym_jax.evaluation.generate import LatentSource, generate
 from asym_jax.evaluation.judges import Judges, load_judges
-from asym_jax.evaluation.measure import SCORE_MODE, Measures, measure
+from asym_jax.evaluation.measure import Measures, measure, undefined
 from asym_jax.evaluation.report import ReportPicture, write_report
 from asym_jax.evaluation.subjects import Subjects, fingerprint, load_subjects
 from asym_jax.evaluation.tables import TABLES, aligned, markdown
-from asym_jax.evaluation.versions import Plan, row_names
+from asym_jax.evaluation.versions import PRECISION, Plan, row_names
 from asym_jax.evaluation.workbook import MASK, MASKED, ORIGINAL, Workbook, write_text
 from asym_jax.metrics.columns import Columns
-from asym_jax.weights.fetching.published import fetch_line
 from asym_jax.weights.kinship import differing_half
 
 METRICS = {
@@ -64,9 +64,7 @@ def run(command: EvalCommand) -> None:
     examples = open_examples(command, size=size, masked=source.masked)
     mode = command.fid or ("tf" if command.task == "text-to-image" else "legacy_pytorch")
     measures = Measures(source.masked, METRICS[command.task], mode)
-    judges = load_judges(measures.metrics)
-    if "inception_score" in measures.metrics and mode != SCORE_MODE:
-        judges.skipped["inception_score"] = f"it is defined for pictures resized as --fid {SCORE_MODE} does it, not {mode}"
+    judges = load_judges(measures.metrics, undefined(measures))
     settings = _settings(command, subjects, source, examples, plan)
     source.inputs(examples[0])  # what is wrong with all of them is said before a folder is made
     names = row_names(subjects, plan)
@@ -128,8 +126,11 @@ def open_examples(command: EvalCommand, *, size: int, masked: bool) -> Evaluatio
     masks = command.masks
     if masked and masks is None and set_of(command.images) not in WITH_MASKS:
         masks = "thick_256" if size < 512 else "thick_512"
-    found = open_evaluation_set(command.images, size=size, masks=masks, seed=command.seed)
-    return found if command.limit is None else Chosen(found, range(min(command.limit, len(found))), found.left_out)
+        if command.task == "inpaint":  # as the paper's pictures were made; elsewhere holes of every size are of interest
+            masks += "_limited"
+    if masks in LIMITED:
+        print(f"masks {masks}: looking for pictures whose holes are all too large", flush=True)
+    return open_evaluation_set(command.images, size=size, masks=masks, seed=command.seed, limit=command.limit)
 
 
 def _settings(
@@ -145,8 +146,10 @@ def _settings(
         "vae": {"weights": subjects.vae_source, "sha256": fingerprint(subjects.vae_params)},
         "images": str(command.images),
         "examples": repr(examples),
+        "masks": repr(examples.masks) if examples.masks else None,
         "image_size": examples.size,
         "latents": {"from": source.described, "sha256": fingerprint(source.params)},
+        "precision": PRECISION,
         "quantise": command.quantise,
         "rows_per_device": command.rows_per_device,
     }
@@ -171,10 +174,11 @@ def _document(
             "fid_mode": measures.mode,
             "data_sha256": results.data_hash(notes),
             "networks": judges.networks,
-            "environment": results.environment(),
+            "environment": environment(),
         },
         "rows": results.result_rows(names, measured, notes, measures),
         "skipped": judges.skipped,
+        "undefined": judges.undefined,
         "bins": results.binned_rows(names, measured, notes, measures) if command.task in BINNED else {},
         "published": None,
         "notes": judges.notes + _left_out(examples),
@@ -191,7 +195,9 @@ def _left_out(examples: EvaluationSet) -> list[str]:
     if not examples.left_out:
         return []
     some = ", ".join(examples.left_out[:5]) + (", ..." if len(examples.left_out) > 5 else "")
-    return [f"{len(examples.left_out)} pictures are not among these, because the mask set has no mask for them: {some}"]
+    return [
+        f"{len(examples.left_out)} pictures are not among these, because every hole that was drawn for them was too large: {some}"
+    ]
 
 
 def _pictures(names: Sequence[str], measured: dict[str, Columns], book: Workbook) -> list[ReportPicture]:
@@ -216,8 +222,8 @@ def _say(command: EvalCommand, document: dict[str, Any], judges: Judges, book: W
         print("\n".join(aligned(document["rows"])))
         for note in document["notes"]:
             print(f"note: {note}")
-    if judges.missing:
-        print(f"not measured: {', '.join(judges.skipped)}. To fetch their networks: {fetch_line(judges.missing)}")
+    for line in judges.not_measured():
+        print(line)
     print(f"report: {book.folder / 'report.html'}")
 
 

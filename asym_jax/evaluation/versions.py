@@ -2,10 +2,14 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from asym_jax.arrays import Images, Latents, Mask, Params, Pixels
 from asym_jax.evaluation.subjects import PASTED, VANILLA, WITHOUT, Subjects
+
+PRECISION = "highest"
+"""Of the products of evaluated autoencoders, as `jax.default_matmul_precision` calls it: float32, on every device."""
 
 
 class Plan(NamedTuple):
@@ -33,8 +37,22 @@ def row_names(subjects: Subjects, plan: Plan) -> list[str]:
 def versions(subjects: Subjects, plan: Plan, params: Params, latents: Latents, image: Images, mask: Mask) -> tuple[Images, ...]:
     """What each decoder makes of the same unscaled latents, in float32 and not yet clipped; the plain one first.
 
-    `params` are those of `Subjects.params`; the models of `subjects` say how to use them.
+    `params` are those of `Subjects.params`; the models of `subjects` say how to use them. By default, accelerators would
+    round the factors of products, which shows in pixels that are to be kept.
     """
+    with jax.default_matmul_precision(PRECISION):
+        return _decoded(subjects, plan, params, latents, image, mask)
+
+
+def pasted(plain: Pixels, pixels: Pixels, mask: Mask) -> Pixels:
+    """The row "copy-and-paste": the plain decoder's picture with the original's pixels outside the hole.
+
+    It wins every comparison of kept pixels by definition, and shows a seam; that is why the seam is measured too.
+    """
+    return jnp.where(mask >= 0.5, plain, pixels)
+
+
+def _decoded(subjects: Subjects, plan: Plan, params: Params, latents: Latents, image: Images, mask: Mask) -> tuple[Images, ...]:
     plain = subjects.vae.apply({"params": params["vae"]}, latents, method="decode").astype(jnp.float32)
     made = [plain]
     for decoder, weights in zip(subjects.decoders, params["decoders"], strict=True):
@@ -47,11 +65,3 @@ def versions(subjects: Subjects, plan: Plan, params: Params, latents: Latents, i
         if plan.ablation:
             made.append(decode())
     return tuple(made)
-
-
-def pasted(plain: Pixels, pixels: Pixels, mask: Mask) -> Pixels:
-    """The row "copy-and-paste": the plain decoder's picture with the original's pixels outside the hole.
-
-    It wins every comparison of kept pixels by definition, and shows a seam; that is why the seam is measured too.
-    """
-    return jnp.where(mask >= 0.5, plain, pixels)

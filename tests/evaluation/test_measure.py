@@ -40,6 +40,7 @@ def networks(*names: str) -> Judges:
         missing=[],
         networks={name: {"files": {}, "verified": True} for name in names},
         notes=[],
+        undefined={},
     )
 
 

@@ -108,6 +108,25 @@ def test_the_table_that_was_asked_for_comes_first(tmp_path, pictures):
     assert [line[0] for line in page(tmp_path).rows[1:6]] == ["vanilla", "decoder", "vanilla", "copy-and-paste", OURS]
 
 
+def test_a_table_of_one_size_of_holes_counts_its_own_pictures(tmp_path, pictures):
+    """Two of the seven have such a hole; or none has."""
+    table = {"number": 2, "title": "Large holes", "set": "", "bin": "40-50%", "rows": [row("vanilla", pre_error=0.1, images=2)]}
+    write_report(tmp_path, results(table=table, published=[]), pictures)
+    first, second = re.findall("<caption>(Measured[^<;]*)", (tmp_path / "report.html").read_text())
+    assert (first, second) == ("Measured here on 2 pictures", "Measured here on 7 pictures")
+    write_report(tmp_path, results(table=table | {"rows": []}, published=[]), pictures)
+    first, second = re.findall("<h3>.*?<caption>([^<;.]*)", (tmp_path / "report.html").read_text())
+    assert first == "None of these pictures has a hole of 40-50% of its area, so nothing was measured"
+    assert second == "Measured here on 7 pictures"
+
+
+def test_a_metric_that_is_not_defined_is_not_a_file_that_is_missing(tmp_path, pictures):
+    write_report(tmp_path, results(skipped={"lpips": "no file"}, undefined={"inception_score": "not <so>"}), pictures)
+    text = (tmp_path / "report.html").read_text()
+    assert "<b>inception_score</b> not measured: not &lt;so&gt;<" in text
+    assert re.findall("<b>([a-z_]*)</b> not measured: files are missing", text) == ["lpips"]
+
+
 def test_settings_are_listed_whole(tmp_path, pictures):
     write_report(tmp_path, results(), pictures)
     rows = page(tmp_path).rows

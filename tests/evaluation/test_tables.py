@@ -25,6 +25,12 @@ def test_what_is_not_the_papers_data_says_so():
     assert "No published values" in markdown(2, "imagenet", ROWS)
 
 
+def test_a_table_without_pictures_says_so():
+    said = "* None of these pictures has a hole of 40-50% of its area, so nothing was measured."
+    assert said in markdown(2, "imagenet", []).splitlines()
+    assert said not in markdown(2, "imagenet", ROWS).splitlines()
+
+
 def test_every_column_of_every_table_can_be_shown():
     for table in TABLES.values():
         assert set(table.columns) <= set(COLUMNS)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from asym_jax.data.evaluation_sets.examples import EvaluationExample, EvaluationSet
-from asym_jax.data.evaluation_sets.masks import MaskFolder
+from asym_jax.errors import InputError
 
 
 class Chosen(EvaluationSet):
@@ -25,11 +25,22 @@ class Chosen(EvaluationSet):
         return self.examples[self.indices[index]]._replace(index=index)
 
 
-def with_masks_only(examples: EvaluationSet) -> EvaluationSet:
-    """Without the pictures for which a mask set has none, as LaMa's evaluation goes on without them; they are `left_out`."""
-    masks = examples.masks
-    if not isinstance(masks, MaskFolder) or not masks.rejected:
-        return examples
-    names = [examples.name(i) for i in range(len(examples))]
-    kept = [i for i, name in enumerate(names) if not masks.has_none(i, name)]
-    return Chosen(examples, kept, [name for i, name in enumerate(names) if masks.has_none(i, name)])
+def first_with_masks(examples: EvaluationSet, limit: int | None = None) -> EvaluationSet:
+    """The first `limit` examples, or all, but for pictures that have no mask, as LaMa's evaluation goes on without them.
+
+    Those that were passed over on the way are `left_out`.
+
+    Raises:
+        InputError: not one picture has a mask.
+    """
+    kept, left_out = [], []
+    for i in range(len(examples)):
+        if len(kept) == limit:
+            break
+        if examples.masks and examples.masks.has_none(i, examples.name(i), examples.size):
+            left_out.append(examples.name(i))
+        else:
+            kept.append(i)
+    if left_out and not kept:
+        raise InputError(f"masks {examples.masks!r}: every picture is left out, because all holes that were drawn are too large")
+    return examples if len(kept) == len(examples) else Chosen(examples, kept, left_out)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from asym_jax.data.evaluation_sets.examples import EvaluationExample, EvaluationSet, FileSet, require_files
+from asym_jax.data.evaluation_sets.masks import Masks
 from asym_jax.errors import InputError
 
 DOCUMENT = "dataset_coco.json"
@@ -15,8 +16,16 @@ LAYOUT = f"expected {DOCUMENT} (of caption_datasets.zip; also in a folder karpat
 class KarpathySet(FileSet):
     """Pictures with about five captions each."""
 
-    def __init__(self, paths: list[Path], captions: Sequence[tuple[str, ...]], *, size: int, sizing: str | None = None) -> None:
-        super().__init__(paths, [path.stem for path in paths], size=size, sizing=sizing)
+    def __init__(
+        self,
+        paths: list[Path],
+        captions: Sequence[tuple[str, ...]],
+        *,
+        size: int,
+        sizing: str | None = None,
+        masks: Masks | None = None,
+    ) -> None:
+        super().__init__(paths, [path.stem for path in paths], size=size, sizing=sizing, masks=masks)
         self._captions = captions
 
     def captions(self, index: int) -> tuple[str, ...]:
@@ -46,7 +55,9 @@ class EachCaption(EvaluationSet):
         return example._replace(index=index, name=self.name(index), captions=self.captions(index))
 
 
-def open_karpathy(folder: Path, *, size: int, split: str = "test", sizing: str | None = None) -> KarpathySet:
+def open_karpathy(
+    folder: Path, *, size: int, split: str = "test", sizing: str | None = None, masks: Masks | None = None
+) -> KarpathySet:
     """The pictures of one split, in the order of the document; pictures lie in `folder` or in its folder `images`.
 
     Raises:
@@ -64,7 +75,7 @@ def open_karpathy(folder: Path, *, size: int, split: str = "test", sizing: str |
     root = next((place for place in (folder, folder / "images") if (place / parts[0]).is_file()), folder)
     paths = [root / part for part in parts]
     require_files(f"coco-karpathy:{folder}", paths)
-    return KarpathySet(paths, [entry["captions"] for entry in chosen], size=size, sizing=sizing)
+    return KarpathySet(paths, [entry["captions"] for entry in chosen], size=size, sizing=sizing, masks=masks)
 
 
 def _entries(document: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,19 @@ from jaxtyping import Array, Bool, UInt8
 
 from asym_jax.arrays import PRNGKey
 from asym_jax.data.entries import fingerprint
-from asym_jax.data.mask_sets import MANIFEST, MASK_RECIPES, draw_hole, read_manifest
+from asym_jax.data.mask_sets import (
+    AT_ONCE,
+    FULL,
+    MANIFEST,
+    MASK_RECIPES,
+    MaskPlan,
+    draw_hole,
+    pick_mask,
+    pick_masks,
+    plan_masks,
+    read_manifest,
+    root_key,
+)
 from asym_jax.data.masks import FIXED_SEED
 from asym_jax.data.pictures import EXTENSIONS, UnreadablePicture, read_picture
 from asym_jax.errors import InputError
@@ -23,6 +35,10 @@ class Masks(Protocol):
     """Masks by index and name of their picture, 128 and above = hole: of the picture's size, or of the final square's."""
 
     def __call__(self, index: int, name: str, size: int) -> UInt8[np.ndarray, "H W"]: ...
+
+    def has_none(self, index: int, name: str, size: int) -> bool:
+        """Whether the picture is to be left out, because every hole that was drawn for it was too large."""
+        ...
 
     def __repr__(self) -> str: ...
 
@@ -37,8 +53,44 @@ class DrawnMasks:
         key = jax.random.fold_in(jax.random.key(FIXED_SEED), index)
         return np.asarray(_compiled(self.recipe, size)(key)).astype(np.uint8) * 255
 
+    def has_none(self, index: int, name: str, size: int) -> bool:
+        return False
+
     def __repr__(self) -> str:
         return self.recipe
+
+
+LIMITED = {f"{recipe}_limited": recipe for recipe in MASK_RECIPES if recipe != FULL}
+"""Recipes with LaMa's limit on the area, by the names that users give."""
+
+
+class LimitedMasks:
+    """LaMa's evaluation masks: of five holes drawn for picture i, one of those that cover no more than half of it.
+
+    They are the masks that `tools/make_masks.py` writes for the recipe when nothing else is asked of it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._accepted: dict[tuple[int, int], Bool[np.ndarray, " n"]] = {}
+
+    def __call__(self, index: int, name: str, size: int) -> UInt8[np.ndarray, "S S"]:
+        plan = self._plan(size)
+        return np.asarray(_picked(plan)(jax.random.fold_in(root_key(plan.seed), index)))
+
+    def has_none(self, index: int, name: str, size: int) -> bool:
+        """Draws the masks of the pictures around it, too."""
+        group, place = divmod(index, AT_ONCE)
+        if (group, size) not in self._accepted:
+            self._accepted[group, size] = np.asarray(pick_masks(self._plan(size), group * AT_ONCE)[2])
+        return not self._accepted[group, size][place]
+
+    def __repr__(self) -> str:
+        plan = self._plan(None)
+        return f"{self.name} (of {plan.variants} drawn, one of those up to {plan.max_area:.0%}; seed {plan.seed})"
+
+    def _plan(self, size: int | None) -> MaskPlan:
+        return plan_masks(["any"], recipe=LIMITED[self.name], size=size)
 
 
 NUMBER = re.compile(r"\d{6}")
@@ -58,7 +110,7 @@ class MaskFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not folder.is_dir():
-            raise InputError(f"masks {folder}: neither a folder nor one of {', '.join(MASK_RECIPES)}")
+            raise InputError(f"masks {folder}: neither a folder nor one of {', '.join((*MASK_RECIPES, *LIMITED))}")
         self._found: dict[str, Path] = {}
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
@@ -68,7 +120,7 @@ class MaskFolder:
         self.rejected = frozenset(read_manifest(folder)["rejected"] if (folder / MANIFEST).is_file() else ())
         self._numbered = all(NUMBER.fullmatch(name) for name in (*self._found, *self.rejected))
 
-    def has_none(self, index: int, name: str) -> bool:
+    def has_none(self, index: int, name: str, size: int) -> bool:
         """Whether the picture was left without a mask when the set was made."""
         return self._match(index, name) in self.rejected
 
@@ -91,13 +143,15 @@ class MaskFolder:
 
 
 def find_masks(spec: str | Path | None) -> Masks | None:
-    """The masks that a command names: one of `MASK_RECIPES`, or a folder; None for no masks.
+    """The masks that a command names: one of `MASK_RECIPES` or of `LIMITED`, or a folder; None for no masks.
 
     Raises:
         InputError: there is no such folder.
     """
     if spec is None:
         return None
+    if str(spec) in LIMITED:
+        return LimitedMasks(str(spec))
     return DrawnMasks(str(spec)) if str(spec) in MASK_RECIPES else MaskFolder(Path(spec))
 
 
@@ -107,6 +161,11 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
         return read_picture(path).max(axis=2)
     except UnreadablePicture as error:
         raise InputError(f"the mask {path} cannot be read ({error.reason})") from error
+
+
+@functools.cache
+def _picked(plan: MaskPlan) -> Callable[[PRNGKey], UInt8[Array, "S S"]]:
+    return jax.jit(lambda key: pick_mask(key, plan)[0])
 
 
 @functools.cache

@@ -1,8 +1,9 @@
 """The grammar that names an evaluation set on a command line."""
 
+from collections import Counter
 from pathlib import Path
 
-from asym_jax.data.evaluation_sets.chosen import with_masks_only
+from asym_jax.data.evaluation_sets.chosen import first_with_masks
 from asym_jax.data.evaluation_sets.cocoee import open_cocoee
 from asym_jax.data.evaluation_sets.examples import EvaluationSet
 from asym_jax.data.evaluation_sets.folders import open_folder, open_pairs
@@ -19,7 +20,13 @@ GRAMMAR = (
 
 
 def open_evaluation_set(
-    spec: str, *, size: int, sizing: str | None = None, masks: str | Path | None = None, seed: int = 0
+    spec: str,
+    *,
+    size: int,
+    sizing: str | None = None,
+    masks: str | Path | None = None,
+    seed: int = 0,
+    limit: int | None = None,
 ) -> EvaluationSet:
     """The set that a command names, at `size` pixels.
 
@@ -28,17 +35,20 @@ def open_evaluation_set(
     * `imagenet:DIR`, or `imagenet:DIR#3` for three pictures of each class, chosen by `seed`: see `open_imagenet`;
     * `places365:...`: see `open_places`;
     * `cocoee:DIR`: see `open_cocoee`;
-    * `coco-karpathy:DIR[#SPLIT]`: see `open_karpathy`; `coco-captions:` has an example for each caption instead.
+    * `coco-karpathy:DIR[#SPLIT]`: see `open_karpathy`; `coco-captions:` has an example for each caption instead, and no masks.
 
     Args:
         sizing: one of `SIZINGS`; each set has its own by default.
-        masks: a recipe or a folder, see `find_masks`; they replace masks that the set has itself. Pictures for which a set of
-            `tools/make_masks.py` has no mask, because all were too large, are passed over: see `Chosen.left_out`.
+        masks: a recipe or a folder, see `find_masks`; they replace masks that the set has itself. Pictures for which every
+            hole was too large, for a recipe with a limit or a set of `tools/make_masks.py`, are passed over: see `left_out`.
+        limit: only the first so many examples.
 
     Raises:
-        InputError: the set is not there, or not complete, or `spec` has another form.
+        InputError: the set is not there, or not complete, or `spec` has another form, or two pictures share a name.
     """
-    return with_masks_only(_open(spec, size=size, sizing=sizing, masks=masks, seed=seed))
+    found = _open(spec, size=size, sizing=sizing, masks=masks, seed=seed)
+    _require_names_of_their_own(spec, found)
+    return first_with_masks(found, limit)
 
 
 def _open(spec: str, *, size: int, sizing: str | None, masks: str | Path | None, seed: int) -> EvaluationSet:
@@ -58,13 +68,22 @@ def _open(spec: str, *, size: int, sizing: str | None, masks: str | Path | None,
     if kind == "cocoee" and place:
         return open_cocoee(_path(place), **settings)
     if kind in ("coco-karpathy", "coco-captions") and place:
-        if masks:
-            raise InputError(f"{spec}: captioned pictures are made whole; leave out --masks")
-        pictures = open_karpathy(_path(place), size=size, split=part or "test", sizing=sizing)
+        if masks and kind == "coco-captions":
+            raise InputError(f"{spec} has an example for each caption, to be drawn whole; for masks, give coco-karpathy:{place}")
+        pictures = open_karpathy(_path(place), split=part or "test", **settings)
         return EachCaption(pictures) if kind == "coco-captions" else pictures
     if Path(spec).exists():  # a path with a colon in it
         return open_folder(_path(spec), **settings)
     raise InputError(f"unknown evaluation set {spec!r}: expected {GRAMMAR}")
+
+
+def _require_names_of_their_own(spec: str, examples: EvaluationSet) -> None:
+    """Raises InputError if what is made of one picture would be written over what is made of another."""
+    counted = Counter(examples.name(i) for i in range(len(examples)))
+    twice = [name for name, count in counted.items() if count > 1]
+    if twice:
+        some = ", ".join(twice[:5]) + ", ..." * (len(twice) > 5)
+        raise InputError(f"{spec}: {len(twice)} names belong to several pictures: {some}. Each needs a name of its own")
 
 
 def _path(place: str) -> Path:

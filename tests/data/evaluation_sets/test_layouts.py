@@ -11,6 +11,7 @@ from PIL import Image
 
 from asym_jax.data.evaluation_sets.imagenet import choose
 from asym_jax.data.evaluation_sets.named import open_evaluation_set
+from asym_jax.data.prepared import PreparedSource
 from asym_jax.errors import InputError
 from tests.data.evaluation_sets.layouts import colour, number_of, write_mask, write_picture
 
@@ -92,6 +93,31 @@ def test_places_prefers_256_pixels_and_enlarges_them(tmp_path):
         assert [found.name(i) for i in range(2)] == ["Places365_val_00000001", "Places365_val_00000002"]
         assert [number_of(found[i].pixels) for i in range(2)] == list(numbers) and found[0].pixels.shape == (512, 512, 3)
         assert "enlarge_256" in repr(found)
+
+
+def test_pictures_of_one_name_are_refused(monkeypatch):
+    """Folders and extensions are no part of the names of prepared pictures, and a name may be missing."""
+
+    class Prepared(PreparedSource):
+        split = "validation"
+        files = ("a/1.jpg", "b/2.jpg", "b/1.png", "", "c/2.jpg", "3.jpg")
+
+        def __init__(self):
+            pass
+
+        def __len__(self):
+            return len(self.files)
+
+        def text(self, index, feature):
+            return self.files[index]
+
+    monkeypatch.setattr("asym_jax.data.evaluation_sets.places.open_prepared", lambda name: Prepared())
+    said = "^places365:tfds:set: 2 names belong to several pictures: 1, 2. Each needs a name of its own$"
+    with pytest.raises(InputError, match=said):
+        open_evaluation_set("places365:tfds:set", size=256)
+    monkeypatch.setattr(Prepared, "files", ("a/1.jpg", "", "3.jpg"))
+    found = open_evaluation_set("places365:tfds:set", size=256)
+    assert [found.name(i) for i in range(3)] == ["1", "validation_000001", "3"]
 
 
 def test_places_as_tensorflow_datasets_prepares_it(tmp_path, monkeypatch):
@@ -210,6 +236,13 @@ def test_karpathys_test_pictures_with_their_captions(karpathy):
     assert [number_of(found[i].pixels) for i in range(2)] == [7, 5]
 
 
+def test_karpathys_pictures_may_have_masks(karpathy):
+    """Without any, a task that needs some would have nothing to say of them."""
+    found = open_evaluation_set(f"coco-karpathy:{karpathy}", size=8, masks="full")
+    assert [found[i].mask.mean() for i in range(2)] == [1, 1] and found[0].captions == ("A man on a moped.", "Man riding")
+    assert open_evaluation_set(f"coco-karpathy:{karpathy}", size=8)[0].mask is None
+
+
 def test_each_caption_is_an_example(karpathy):
     found = open_evaluation_set(f"coco-captions:{karpathy}", size=8)
     assert len(found) == 5
@@ -227,8 +260,8 @@ def test_what_is_wrong_with_captions_is_said(karpathy):
         open_evaluation_set(f"coco-karpathy:{karpathy}#tests", size=8)
     with pytest.raises(InputError, match="1 of 1 files are missing; the first is .*train2014/COCO_train2014_000000000003.jpg"):
         open_evaluation_set(f"coco-karpathy:{karpathy}#train", size=8)
-    with pytest.raises(InputError, match="captioned pictures are made whole"):
-        open_evaluation_set(f"coco-karpathy:{karpathy}", size=8, masks="full")
+    with pytest.raises(InputError, match="has an example for each caption, to be drawn whole; for masks, give coco-karpathy:"):
+        open_evaluation_set(f"coco-captions:{karpathy}", size=8, masks="full")
     next(karpathy.rglob("dataset_coco.json")).write_text('{"annotations": []}')
     with pytest.raises(InputError, match="is not Karpathy's dataset_coco.json .KeyError: 'images'"):
         open_evaluation_set(f"coco-karpathy:{karpathy}", size=8)

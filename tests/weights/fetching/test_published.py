@@ -1,6 +1,7 @@
 """The table, read as data: what is in it must be able to work."""
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -61,3 +62,11 @@ def test_what_is_not_known_is_said():
     config, _ = find("sdxl-vae").files
     assert described(config).endswith("/config.json (size not published, SHA-256 not published)")
     assert fetch_line([config, find("vgg16").files[0]]) == "python -m asym_jax.weights fetch vgg16 sdxl-vae"
+
+
+def test_the_documentation_fetches_what_there_is():
+    root = Path(__file__).parents[3]
+    texts = [path.read_text(encoding="utf-8") for path in (root / "README.md", *(root / "docs").glob("*.md"))]
+    names = {name for text in texts for line in re.findall(r"weights fetch((?: [a-z][a-z0-9-]*)+)", text) for name in line.split()}
+    assert {"vgg16", "inception"} <= names
+    assert {find(name).name for name in names} == names
