@@ -42,7 +42,7 @@ def parse_train(arguments: Sequence[str], presets: Path, description: str) -> Tr
         prog="train.py", description=description, add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", metavar="NAME|FILE.py", help=f"a preset ({names}) or a file that defines `config`")
-    parser.add_argument("--workdir", type=Path, metavar="DIR", help="folder of the run; default runs/NAME")
+    parser.add_argument("--workdir", type=local_folder, metavar="DIR", help="folder of the run; default runs/NAME")
     parser.add_argument("--fresh", action="store_true", help="delete what an earlier run wrote there, and start over")
     parser.add_argument("--profile", metavar="START:STOP", help="trace the updates from START to before STOP, the first being 0")
     several = parser.add_argument_group("several processes", "only where SLURM, Open MPI, a TPU pod or Kubernetes do not tell")
@@ -92,6 +92,14 @@ def _updates(text: str | None) -> range | None:
     if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
         raise InputError(f"--profile {text}: expected START:STOP, two whole numbers of which the first is smaller, as in 20:25")
     return range(int(start), int(stop))
+
+
+def local_folder(text: str) -> Path:
+    """An argument that is a folder. Raises ArgumentTypeError for a bucket's address, of which a folder `gs:` would be made here."""
+    if "://" in text:
+        why = "runs need a file system; mount the bucket (gcsfuse) and give that path"
+        raise argparse.ArgumentTypeError(f"{text} is no folder: {why}")
+    return Path(text)
 
 
 def number(text: str) -> int:

@@ -212,6 +212,8 @@ class DataConfig(Strict):
             raise ValueError(f"crop_scale={self.crop_scale} must be (smallest, largest), both above 0")
         if self.cache_folder and not self.latent_cache:
             raise ValueError(f"cache_folder={self.cache_folder!r} has no use without latent_cache")
+        if "://" in self.cache_folder:
+            raise ValueError(f"cache_folder={self.cache_folder!r} is no folder: mount the bucket (gcsfuse) and give that path")
         return self
 
 

@@ -89,6 +89,11 @@ BAD_TRAINING = {
     "not finite": (["--optim.learning-rate", "inf"], ["learning_rate: Input should be a finite number"]),
     "wrong choice": (["--model.blend", "multiply"], ["--model.blend", "'add', 'concatenate'"]),
     "settings that clash": (["--data.image-size", "63"], ["data.image_size=63 must be a multiple of 2"]),
+    "bucket as folder": (["--workdir", "gs://bucket/run"], ["--workdir: gs://bucket/run is no folder", "mount the bucket (gcsfuse)"]),
+    "bucket as cache": (
+        ["--data.latent-cache", "--data.cache-folder", "gs://bucket/cache"],
+        ["cache_folder='gs://bucket/cache' is no folder", "mount the bucket (gcsfuse)"],
+    ),
     "missing value": (["--workdir"], ["--workdir", "expected one argument"]),
     "no data source": (["--data.source", "s3://x"], ["unknown data source 's3://x'", "folder:DIR"]),
     "missing folder": (["--data.source", "folder:/nowhere"], ["no such folder of pictures: /nowhere"]),
