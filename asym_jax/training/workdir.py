@@ -34,8 +34,14 @@ OWN = (
 """Everything that a run writes, in `FOLDERS` and beside them; `--fresh` deletes these and nothing else."""
 
 
-FREE = re.compile(r"sharding\.|optim\.accumulate$|model\.(remat|norm)$|data\.(threads|workers)$")
-"""Settings with which a run may go on whatever they were before: they say how to compute, not what."""
+FREE = re.compile(
+    r"sharding\.|optim\.accumulate$|model\.(remat|norm)$|data\.(threads|workers|cache_folder)$|log\.|checkpoint\.(?!keep_best$)"
+)
+"""Settings with which a run may go on whatever they were before: they say how to compute, save and report, not what.
+
+Not `checkpoint.keep_best`: checkpoints that are there carry the score that was asked for, and whether another one is measured
+is only known at the first evaluation. `config.json` stays as the run began.
+"""
 
 UNBORN = {"run.lock", ".config.json.tmp"}
 """What a run leaves that was killed before it had written its config."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asym_jax.config import ModelConfig, OptimConfig, ShardingConfig, TrainConfig
+from asym_jax.config import CheckpointConfig, DataConfig, LogConfig, ModelConfig, OptimConfig, ShardingConfig, TrainConfig
 from asym_jax.errors import InputError
 from asym_jax.training.workdir import Workdir, open_workdir, write_json
 
@@ -82,6 +82,21 @@ def test_the_same_config_goes_on_and_touches_nothing(root):
 def test_threads_and_workers_may_change(root):
     data = CONFIG.data.model_copy(update={"threads": 3, "workers": 2})
     open_workdir(root, CONFIG.model_copy(update={"data": data}), fresh=False)
+
+
+def test_what_is_kept_and_reported_may_change(root):
+    """After a full disk a smaller `checkpoint.keep` must be possible; but what `keep_best` compares is in the checkpoints."""
+    before = snapshot(root)
+    data = DataConfig(latent_cache=True, cache_folder="/a")
+    changed = {"checkpoint": CheckpointConfig(every=7, keep=1, patience=5), "log": LogConfig(every=3, evaluate_every=9, samples=1)}
+    open_workdir(root, TrainConfig(seed=3, **changed), fresh=False)
+    assert snapshot(root) == before
+    with pytest.raises(InputError) as caught:
+        open_workdir(root, TrainConfig(seed=3, data=data, checkpoint=CheckpointConfig(keep_best="held_out/l1")), fresh=False)
+    assert str(caught.value).splitlines()[1:-1] == [
+        "  checkpoint.keep_best:  there, held_out/l1 asked for",
+        "  data.latent_cache: False there, True asked for",
+    ]
 
 
 def test_another_config_is_refused_with_every_difference_and_no_other(root):
