@@ -198,7 +198,7 @@ def test_fresh_deletes_what_the_run_wrote_and_only_once_all_else_is_in_order(giv
     monkeypatch.setattr(loop.checkpoint, "open_folder", start)
     with pytest.raises(Started):
         train.main(command)
-    assert {path.name for path in here.rglob("*")} == {"notes.txt", "run", "config.json", "run.lock"}
+    assert {path.name for path in here.rglob("*")} == {"notes.txt", "run", "config.json", "inputs.json", "run.lock"}
     assert TrainConfig.model_validate_json((here / "run" / "config.json").read_text()).seed == 0
 
 

@@ -21,6 +21,7 @@ from asym_jax.config import TrainConfig
 from asym_jax.data.latent_cache import SHARD, CachedSource, FixedCrops, LatentCache, check_sums
 from asym_jax.data.sources import Source
 from asym_jax.errors import InputError
+from asym_jax.training.inputs import digest
 from asym_jax.training.networks import Networks
 from asym_jax.training.sharding import DATA, batch_sharding, replicated
 from asym_jax.training.workdir import write_json
@@ -43,7 +44,7 @@ def with_cached_latents(
     data = config.data
     crops = FixedCrops(data.image_size, data.crop_scale, data.cached_crops, config.seed)
     root = Path(data.cache_folder).expanduser().absolute() if data.cache_folder else own_folder
-    identity = {"crops": str(crops), "source": repr(source), "encoder": _digest(config.model.dtype, frozen)}
+    identity = {"crops": str(crops), "source": repr(source), "encoder": digest(config.model.dtype, frozen)}
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     cache = LatentCache(root / f"cache_{name}", crops)
     shards = range(-(-len(source) // SHARD))
@@ -159,12 +160,3 @@ def _require_room(folder: Path, needed: int, identity: dict[str, str]) -> None:
             f"data.latent_cache needs {needed / 1e9:.1f} GB in {folder}, and {free / 1e9:.1f} GB are free: "
             "lower data.cached_crops, or set data.cache_folder to another disk"
         )
-
-
-def _digest(dtype: str, frozen: Params) -> str:
-    """Hash of every weight that the latents depend on."""
-    digest = hashlib.sha256(dtype.encode())
-    for part in ("encoder", "quant_conv"):
-        for path, leaf in jax.tree.leaves_with_path(jax.device_get(frozen["vae"][part])):
-            digest.update(f"{part}{jax.tree_util.keystr(path)}{leaf.shape}".encode() + np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()

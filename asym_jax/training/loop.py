@@ -20,6 +20,7 @@ from asym_jax.training.birth import begin, plan
 from asym_jax.training.diagnosis import Watch
 from asym_jax.training.durable import Attempts
 from asym_jax.training.export import export
+from asym_jax.training.inputs import identify
 from asym_jax.training.interruption import Interruption
 from asym_jax.training.judge import Judge
 from asym_jax.training.latents import with_cached_latents
@@ -71,7 +72,10 @@ def _run(
         blueprint = plan(config, networks, frozen, given, mesh)
         keep = checkpoint.Keep(config.checkpoint.keep, config.checkpoint.keep_best, config.checkpoint.keep_every)
     with hosts.agreed():
-        claimed = open_workdir(root, config, fresh=fresh) if hosts.is_first() else Workdir(root)
+        if hosts.is_first():
+            claimed = open_workdir(root, config, identify(source, held_out, config.model.dtype, frozen), fresh=fresh)
+        else:
+            claimed = Workdir(root)
 
     with claimed as workdir, checkpoint.open_folder(workdir.checkpoints, keep) as checkpoints:
         # 2. The state is born on its devices, or read straight onto them.

@@ -8,16 +8,19 @@ from typing import Any
 
 from asym_jax.config import TrainConfig
 from asym_jax.errors import InputError
+from asym_jax.training.inputs import require_same
 from asym_jax.training.lock import Lock
 
 FOLDERS = ("samples", "checkpoints", "diagnosis", "decoder", "profile", "latents")
 OWN = (
     "config.json",
+    "inputs.json",
     "metrics.jsonl",
     "held_out.txt",
     "events.out.tfevents.*",
     "run.lock",
     ".config.json.tmp",  # left by a crash, as the other hidden ones
+    ".inputs.json.tmp",
     ".metrics.jsonl.tmp",
     ".decoder.*",
     "samples/step_*.png",
@@ -43,7 +46,7 @@ Not `checkpoint.keep_best`: checkpoints that are there carry the score that was 
 is only known at the first evaluation. `config.json` stays as the run began.
 """
 
-UNBORN = {"run.lock", ".config.json.tmp"}
+UNBORN = {"run.lock", ".config.json.tmp", "inputs.json", ".inputs.json.tmp"}
 """What a run leaves that was killed before it had written its config."""
 
 
@@ -53,6 +56,7 @@ class Workdir:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.config = self.root / "config.json"
+        self.inputs = self.root / "inputs.json"
         self.metrics = self.root / "metrics.jsonl"
         self.held_out = self.root / "held_out.txt"
         self.samples = self.root / "samples"
@@ -73,14 +77,14 @@ class Workdir:
             self.held.release()
 
 
-def open_workdir(root: Path, config: TrainConfig, *, fresh: bool) -> Workdir:
-    """Claims `root` for a run of `config`: a new folder, or one where a run of the same config stopped.
+def open_workdir(root: Path, config: TrainConfig, inputs: dict[str, str] | None = None, *, fresh: bool) -> Workdir:
+    """Claims `root` for a run of `config` and `inputs` (see `identify`): a new folder, or one where a run of the same stopped.
 
     With `fresh`, an earlier run's files are deleted first. The folder stays locked until the result is left as a context.
 
     Raises:
-        InputError: the folder belongs to a run of another config, or to one that is still going on, or holds files that no
-            run wrote.
+        InputError: the folder belongs to a run of another config or of other inputs, or to one that is still going on, or holds
+            files that no run wrote.
     """
     workdir = Workdir(root)
     if root.exists() and not root.is_dir():
@@ -89,6 +93,8 @@ def open_workdir(root: Path, config: TrainConfig, *, fresh: bool) -> Workdir:
         _clear(workdir)
     if workdir.config.exists():
         _require_same(config, workdir.config)
+        if inputs:
+            require_same(inputs, workdir.inputs)
         return _locked(workdir)
     strangers = sorted({path.name for path in root.iterdir()} - UNBORN) if root.exists() else []
     if strangers:
@@ -98,6 +104,9 @@ def open_workdir(root: Path, config: TrainConfig, *, fresh: bool) -> Workdir:
     try:
         root.mkdir(parents=True, exist_ok=True)
         _locked(workdir)
+        if inputs:
+            write_json(workdir.inputs, inputs)
+        # Last: with it a run is born.
         write_json(workdir.config, config.model_dump(mode="json"))
     except OSError as error:
         raise InputError(f"--workdir {root} cannot be written: {error.strerror or error}") from error

@@ -13,6 +13,8 @@ CONFIG = TrainConfig(seed=3)
 # Everything that a run writes (README and docs/training.md), with what a crash may leave of it.
 WRITTEN = (
     "config.json",
+    "inputs.json",
+    ".inputs.json.tmp",
     "metrics.jsonl",
     "held_out.txt",
     "events.out.tfevents.1700000000.host",
