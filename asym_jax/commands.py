@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 import tyro
 
 from asym_jax.config import TrainConfig
-from asym_jax.errors import CannotSave, Diverged, InputError, Interrupted
+from asym_jax.errors import CannotSave, Diverged, InputError, Interrupted, OutOfPictures
 
 
 class TrainCommand(NamedTuple):
@@ -120,12 +120,12 @@ def positive(text: str) -> int:
 def report_errors(after_interrupt: str = "the same command goes on from the newest checkpoint") -> Iterator[None]:
     """Ends the program on an error that the user can mend: one message on stderr.
 
-    Status 2 for bad input, 1 for a run that diverged or could not be saved, 130 for Ctrl-C, 143 for SIGTERM.
+    Status 2 for bad input, 1 for a run that diverged, could not be saved or had no more pictures, 130 for Ctrl-C, 143 for SIGTERM.
     `ASYM_JAX_TRACEBACK=1` shows where the error came from.
     """
     try:
         yield
-    except (InputError, Diverged, CannotSave) as error:
+    except (InputError, Diverged, CannotSave, OutOfPictures) as error:
         if os.environ.get("ASYM_JAX_TRACEBACK") == "1":
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)

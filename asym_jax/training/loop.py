@@ -14,7 +14,7 @@ from asym_jax.data.batches import Batches
 from asym_jax.data.latent_cache import CachedSource, PickCachedCrop
 from asym_jax.data.sources import Source, open_source, split
 from asym_jax.data.stream import batches
-from asym_jax.errors import InputError
+from asym_jax.errors import InputError, OutOfPictures
 from asym_jax.training import hosts
 from asym_jax.training.birth import begin, plan
 from asym_jax.training.diagnosis import Watch
@@ -52,6 +52,7 @@ def run(
         InputError: config, folder, pictures or weights are not usable; nothing was compiled yet.
         Diverged: a loss was not finite; what is needed to find out why was saved.
         CannotSave: no checkpoint could be written for `checkpoint.patience` minutes.
+        OutOfPictures: no more pictures could be read after some steps; with one process these are saved.
         Interrupted: SIGTERM or SIGINT; what could be lost was saved.
     """
     with Interruption() as interruption:
@@ -155,7 +156,13 @@ def _advance(session: _Session, state: TrainState, start: int, stream: Batches) 
         if interruption.requested(n):
             watch.settle(state)
             _stop(session, n, state)
-        batch = waiting.next(metrics)
+        try:
+            batch = waiting.next(metrics)
+        except InputError as error:
+            if n == start:
+                raise
+            watch.settle(state)
+            _end_without_pictures(session, n, state, error)
         spread = jax.tree.map(lambda share: jax.make_array_from_process_local_data(place, share), batch)
         with session.profile.step(n):
             state, metrics = program(n, frozen, state)(frozen, state, spread)
@@ -195,6 +202,14 @@ def _stop(session: _Session, done: int, state: TrainState, pending: dict[str, fl
     if done:
         session.saver.finish(done, state, pending, impatient=lambda: True)
     raise session.interruption.stop(f"stopped after step {done}, which is saved" if done else "stopped before the first step")
+
+
+def _end_without_pictures(session: _Session, done: int, state: TrainState, error: InputError) -> NoReturn:
+    """Saves the state after `done` updates, unless other processes do not know of it, and raises OutOfPictures."""
+    if jax.process_count() > 1:
+        raise OutOfPictures(f"after step {done}: {error}. The same command goes on from the newest checkpoint.") from error
+    session.saver.finish(done, state, impatient=lambda: True)
+    raise OutOfPictures(f"after step {done}, which is saved: {error}. Mend that; the same command goes on from there.") from error
 
 
 def _stream(config: TrainConfig, source: Source, start: int) -> Batches:
