@@ -52,11 +52,17 @@ def card_of(config: TrainConfig, steps: int, metrics: Path) -> Card:
 
 
 def last_measurement(metrics: Path) -> dict[str, float]:
-    """The newest measurements on held-out pictures, by name without `held_out/`; empty if there are none."""
+    """The newest measurements on held-out pictures, by name without `held_out/`; empty if there are none.
+
+    Half-written lines are passed over, and values that were not finite (null) are left out.
+    """
     lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
     for line in reversed(lines):
-        record = json.loads(line)
+        try:
+            record = dict(json.loads(line))
+        except (ValueError, TypeError):
+            continue
         found = {name.removeprefix(HELD_OUT): value for name, value in record.items() if name.startswith(HELD_OUT)}
         if found:
-            return found
+            return {name: value for name, value in found.items() if value is not None}
     return {}
