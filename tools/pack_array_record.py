@@ -65,7 +65,10 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("--quality must be between 1 and 100")
     with report_errors("the same command goes on from the first missing shard"):
         paths = list_pictures(settings.source.absolute())
-        pack(settings.source, paths, settings.out, settings.shards, settings.longest_side, settings.quality, settings.threads)
+        try:
+            pack(settings.source, paths, settings.out, settings.shards, settings.longest_side, settings.quality, settings.threads)
+        except OSError as error:  # pictures that cannot be read are left out, so it is not one of these
+            raise InputError(f"{settings.out} cannot be written: {error.strerror or error}") from error
     return 0
 
 

@@ -1,5 +1,6 @@
 """Fills the latent cache: every fixed crop of every picture goes through the frozen encoder once."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -94,7 +95,10 @@ class _Encoder:
 
 
 def _fill(cache: LatentCache, source: Source, shards: list[int], encode: _Encoder, threads: int, note: Callable) -> None:
-    """Writes shards one by one, the moments last and through temporary names: what is there is whole."""
+    """Writes shards one by one, the moments last and through temporary names: what is there is whole.
+
+    Raises InputError if one cannot be written.
+    """
     done, begin, said = 0, time.monotonic(), time.monotonic()
     total = sum(min(SHARD, len(source) - shard * SHARD) for shard in shards) * cache.crops.count
     with ThreadPoolExecutor(threads) as pool:
@@ -102,7 +106,6 @@ def _fill(cache: LatentCache, source: Source, shards: list[int], encode: _Encode
             first = shard * SHARD
             count = min(SHARD, len(source) - first)
             paths = cache.paths(shard)
-            temporary = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]
             moments = np.zeros((count, cache.crops.count, *encode.shape), np.float32)
             sums = np.zeros((count, cache.crops.count), np.uint32)
             flat_moments, flat_sums = moments.reshape(-1, *encode.shape), sums.reshape(-1)
@@ -116,11 +119,25 @@ def _fill(cache: LatentCache, source: Source, shards: list[int], encode: _Encode
                     speed = done / (said - begin)
                     left = (total - done) / speed / 60
                     note(f"encoded {done:,} of {total:,} crops, {speed:.0f} per second, {left:.0f} minutes left")
-            for place, array, path in reversed(list(zip(temporary, (moments, sums), paths, strict=True))):
-                with place.open("wb") as file:
-                    np.save(file, array)
-                place.replace(path)
+            for array, path in ((sums, paths[1]), (moments, paths[0])):
+                _write(path, array)
     note(f"encoded {total:,} crops in {time.monotonic() - begin:.0f} s")
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    """Raises InputError if it cannot be written; nothing half-written stays behind."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, array)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise InputError(
+            f"data.latent_cache: {path} cannot be written: {error.strerror or error}. What was encoded before stays: mend that, "
+            "and the same command goes on"
+        ) from error
 
 
 def _in_batches(

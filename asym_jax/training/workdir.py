@@ -86,7 +86,13 @@ def open_workdir(root: Path, config: TrainConfig, inputs: dict[str, str] | None 
         InputError: the folder belongs to a run of another config or of other inputs, or to one that is still going on, or holds
             files that no run wrote.
     """
-    workdir = Workdir(root)
+    try:
+        return _claimed(Workdir(root), root, config, inputs, fresh=fresh)
+    except OSError as error:
+        raise InputError(f"--workdir {root} cannot be looked into: {error.strerror or error}") from error
+
+
+def _claimed(workdir: Workdir, root: Path, config: TrainConfig, inputs: dict[str, str] | None, *, fresh: bool) -> Workdir:
     if root.exists() and not root.is_dir():
         raise InputError(f"--workdir {root} is a file, not a folder")
     if fresh and root.exists():

@@ -155,6 +155,19 @@ def test_a_file_is_no_folder(tmp_path):
     refused(tmp_path / "file" / "run", "cannot be written: Not a directory")
 
 
+def test_a_folder_that_cannot_be_looked_into_is_one_message(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"^--workdir .* cannot be looked into: File name too long$"):
+        open_workdir(tmp_path / ("x" * 300) / "run", CONFIG, fresh=False)
+
+    def denied(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)  # the administrator, who may run this, is denied nothing
+    for fresh in (False, True):
+        with pytest.raises(InputError, match=r"^--workdir .* cannot be looked into: Permission denied$"):
+            open_workdir(tmp_path, CONFIG, fresh=fresh)
+
+
 def test_fresh_deletes_all_that_a_run_wrote(root):
     (root.parent / "neighbour").write_text("precious")
     open_workdir(root, OTHER := TrainConfig(seed=9), fresh=True)
