@@ -77,6 +77,8 @@ def _run(
             claimed = open_workdir(root, config, identify(source, held_out, config.model.dtype, frozen), fresh=fresh)
         else:
             claimed = Workdir(root)
+    with hosts.agreed():
+        hosts.require_shared(claimed.config)
 
     with claimed as workdir, checkpoint.open_folder(workdir.checkpoints, keep) as checkpoints:
         # 2. The state is born on its devices, or read straight onto them.
