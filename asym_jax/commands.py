@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 import tyro
 
 from asym_jax.config import TrainConfig
-from asym_jax.errors import CannotSave, Diverged, InputError, Interrupted
+from asym_jax.errors import CannotSave, Diverged, InputError, Interrupted, OutOfPictures
 
 LARGEST_SEED = 2**31 - 1
 
@@ -44,7 +44,7 @@ def parse_train(arguments: Sequence[str], presets: Path, description: str) -> Tr
         prog="train.py", description=description, add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", metavar="NAME|FILE.py", help=f"a preset ({names}) or a file that defines `config`")
-    parser.add_argument("--workdir", type=Path, metavar="DIR", help="folder of the run; default runs/NAME")
+    parser.add_argument("--workdir", type=local_folder, metavar="DIR", help="folder of the run; default runs/NAME")
     parser.add_argument("--fresh", action="store_true", help="delete what an earlier run wrote there, and start over")
     parser.add_argument("--profile", metavar="START:STOP", help="trace the updates from START to before STOP, the first being 0")
     several = parser.add_argument_group("several processes", "only where SLURM, Open MPI, a TPU pod or Kubernetes do not tell")
@@ -96,6 +96,14 @@ def _updates(text: str | None) -> range | None:
     return range(int(start), int(stop))
 
 
+def local_folder(text: str) -> Path:
+    """An argument that is a folder. Raises ArgumentTypeError for a bucket's address, of which a folder `gs:` would be made here."""
+    if "://" in text:
+        why = "runs need a file system; mount the bucket (gcsfuse) and give that path"
+        raise argparse.ArgumentTypeError(f"{text} is no folder: {why}")
+    return Path(text)
+
+
 def number(text: str) -> int:
     """An argument that is a whole number from 0. Raises ArgumentTypeError otherwise."""
     if not text.isdecimal():
@@ -121,12 +129,12 @@ def seed(text: str) -> int:
 def report_errors(after_interrupt: str = "the same command goes on from the newest checkpoint") -> Iterator[None]:
     """Ends the program on an error that the user can mend: one message on stderr.
 
-    Status 2 for bad input, 1 for a run that diverged or could not be saved, 130 for Ctrl-C, 143 for SIGTERM.
+    Status 2 for bad input, 1 for a run that diverged, could not be saved or had no more pictures, 130 for Ctrl-C, 143 for SIGTERM.
     `ASYM_JAX_TRACEBACK=1` shows where the error came from.
     """
     try:
         yield
-    except (InputError, Diverged, CannotSave) as error:
+    except (InputError, Diverged, CannotSave, OutOfPictures) as error:
         if os.environ.get("ASYM_JAX_TRACEBACK") == "1":
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)

@@ -1,9 +1,8 @@
 """Every setting of a run, as frozen and checked values.
 
-This is the lowest module of the package: it imports nothing from it. Modules
-above receive the one part they need (`LossConfig`, `OptimConfig`, ...) and
-never the whole tree. The values in this file are those of the published base
-model (arXiv 2306.04632 and its code); `configs/` holds the presets.
+This is the lowest module of the package: it imports nothing from it. Modules above receive the one part they need
+(`LossConfig`, `OptimConfig`, ...) and never the whole tree. The values in this file are those of the published base model
+(arXiv 2306.04632 and its code); `configs/` holds the presets.
 """
 
 import re
@@ -56,6 +55,7 @@ class ModelConfig(Strict):
     layers_per_block: Annotated[int, Field(gt=0, le=16)] = 2
     """Residual blocks per level of the decoder, less one (the count that diffusers writes in config.json)."""
     norm_groups: PositiveInt = 32
+    """Groups of each group normalisation in the decoder; must be those of the autoencoder, and divide all of `channels`."""
     blend: Literal["add", "concatenate"] = "add"
     """Mask-guided blending: the sum of both masked branches, or their concatenation through a 1x1 convolution."""
     init: str = "vae"
@@ -64,11 +64,9 @@ class ModelConfig(Strict):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of encoder, decoder and critic; parameters, normalisation statistics and losses stay float32."""
     remat: Literal["none", "norms", "blocks"] = "none"
-    """What the decoder's backward pass computes again instead of keeping it: nothing, normalisations and activations, or the
-    inside of whole residual blocks. Results stay the same."""
+    """What the backward pass computes again instead of keeping it: nothing, normalisations and activations, or residual blocks."""
     norm: Literal["xla", "triton"] = "xla"
-    """Who writes the passes of group normalisation over features: the compiler, or, on one NVIDIA GPU, kernels of this package.
-    These were never timed, for want of a GPU: compare both before a long run."""
+    """Who writes group normalisation: the compiler, or, on one NVIDIA GPU, kernels of this package; they were never timed."""
 
     @model_validator(mode="after")
     def _groups_divide_channels(self) -> "ModelConfig":
@@ -84,6 +82,7 @@ class CriticConfig(Strict):
     channels: PositiveInt = 64
     """Channels of the first layer; each later layer doubles them, up to eightfold."""
     layers: PositiveInt = 3
+    """Convolutions with stride 2; each halves the picture and about doubles the patch that one score looks at."""
     norm_images: PositiveInt = 10
     """Pictures that share batch-normalisation statistics; 10 is one GPU's batch in the reference. Must divide the batch."""
 
@@ -131,7 +130,9 @@ class OptimConfig(Strict):
     groups: tuple[tuple[str, Positive], ...] = (("condition_encoder", 1.0), (".*", 0.1))
     """(regex, multiplier) on decoder parameter paths; the first match wins, and every rule must match something."""
     betas: tuple[Decay, Decay] = (0.5, 0.9)
+    """Adam's decays of its running means of the gradient and of its square."""
     epsilon: Positive = 1e-8
+    """Added to the root of that second mean before Adam divides by it."""
     ema_decay: Decay = 0.0
     """Decay of the averaged copy of the decoder; 0 keeps none."""
     accumulate: PositiveInt = 1
@@ -158,8 +159,7 @@ class ShardingConfig(Strict):
     """What is split over devices. A run may go on with other values: they change where numbers lie, not what they are."""
 
     fsdp: PositiveInt = 1
-    """Devices over which decoder, average, critic, optimisers and frozen networks are split; must divide the number of
-    devices. Batches are split over all devices whatever it is."""
+    """Devices over which decoder, average, critic, optimisers and frozen networks are split; must divide the number of all."""
     rules: tuple[tuple[str, Literal["split", "copy"]], ...] = ((".*", "split"),)
     """(regex, split or copy) on paths like decoder/conv_in/kernel; the first match wins, and every rule must match something."""
     smallest: PositiveInt = 16_384
@@ -189,7 +189,7 @@ class DataConfig(Strict):
     crop_scale: tuple[Probability, Probability] = (0.5, 1.0)
     """Side of the random crop as a share of the shorter side of the picture."""
     mask: str = "thick_256"
-    """Recipe of the random holes; its lengths scale with the image size."""
+    """Recipe of the random holes: thin_256, medium_256, thick_256, or these with _512; lengths scale with the image size."""
     full_mask_probability: Probability = 0.5
     """Share of pictures trained with everything masked."""
     held_out: NonNegativeInt = 64
@@ -212,6 +212,8 @@ class DataConfig(Strict):
             raise ValueError(f"crop_scale={self.crop_scale} must be (smallest, largest), both above 0")
         if self.cache_folder and not self.latent_cache:
             raise ValueError(f"cache_folder={self.cache_folder!r} has no use without latent_cache")
+        if "://" in self.cache_folder:
+            raise ValueError(f"cache_folder={self.cache_folder!r} is no folder: mount the bucket (gcsfuse) and give that path")
         return self
 
 
@@ -219,11 +221,11 @@ class CheckpointConfig(Strict):
     """How often a run can be picked up again."""
 
     every: PositiveInt = 1_000
+    """Steps between checkpoints; the last step always gets one."""
     keep: PositiveInt = 2
     """Newest checkpoints kept."""
     keep_best: str = ""
-    """Held-out metric whose best checkpoint is kept too, such as held_out/pre_error: the largest of psnr and ssim, the smallest of
-    any other."""
+    """Held-out metric whose best checkpoint is kept too, such as held_out/lpips: the largest psnr or ssim, the smallest others."""
     keep_every: NonNegativeInt = 0
     """Steps between checkpoints that are kept for good; 0 keeps none."""
     patience: PositiveInt = 60
@@ -242,6 +244,7 @@ class LogConfig(Strict):
     """How often a run reports, in steps."""
 
     every: PositiveInt = 50
+    """Steps between records in metrics.jsonl and TensorBoard, and between lines where the output is no terminal."""
     evaluate_every: PositiveInt = 1_000
     """Steps between measurements on the held-out pictures and sample sheets."""
     samples: PositiveInt = 8
@@ -260,6 +263,7 @@ class TrainConfig(Strict):
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
     seed: Seed = 0
+    """Of fresh weights, of the order of pictures, crops, masks and noise: the same seed gives the same run."""
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> "TrainConfig":

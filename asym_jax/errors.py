@@ -12,6 +12,10 @@ class CannotSave(Exception):
     """Nothing could be written for longer than the run may go on without; the message says why, and what is lost."""
 
 
+class OutOfPictures(Exception):
+    """The pictures stopped coming in the middle of a run; the message says why, and what was saved."""
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal asked the run to stop; the message says what was saved.
 

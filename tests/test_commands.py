@@ -89,6 +89,14 @@ BAD_TRAINING = {
     "not finite": (["--optim.learning-rate", "inf"], ["learning_rate: Input should be a finite number"]),
     "wrong choice": (["--model.blend", "multiply"], ["--model.blend", "'add', 'concatenate'"]),
     "settings that clash": (["--data.image-size", "63"], ["data.image_size=63 must be a multiple of 2"]),
+    "bucket as folder": (
+        ["--workdir", "gs://bucket/run"],
+        ["--workdir: gs://bucket/run is no folder", "mount the bucket (gcsfuse)"],
+    ),
+    "bucket as cache": (
+        ["--data.latent-cache", "--data.cache-folder", "gs://bucket/cache"],
+        ["cache_folder='gs://bucket/cache' is no folder", "mount the bucket (gcsfuse)"],
+    ),
     "missing value": (["--workdir"], ["--workdir", "expected one argument"]),
     "no data source": (["--data.source", "s3://x"], ["unknown data source 's3://x'", "folder:DIR"]),
     "missing folder": (["--data.source", "folder:/nowhere"], ["no such folder of pictures: /nowhere"]),
@@ -160,8 +168,9 @@ def claim(root: Path, given: Path, *, seed: int) -> None:
 
 def test_the_folder_of_another_run_is_refused_with_the_differences(given, here, capsys):
     claim(here / "runs" / "tiny", given, seed=7)
-    said = refused(train.main, ["--config", f"{given}/tiny.py", "--log.every", "3"], capsys)
-    assert "runs/tiny holds a run with another config:\n  log.every: 50 there, 3 asked for\n  seed: 7 there, 0 asked for\n" in said
+    said = refused(train.main, ["--config", f"{given}/tiny.py", "--optim.steps", "6000"], capsys)
+    differences = "  optim.steps: 172824 there, 6000 asked for\n  seed: 7 there, 0 asked for\n"
+    assert f"runs/tiny holds a run with another config:\n{differences}" in said
 
 
 def test_the_files_of_others_are_safe(given, here, capsys):
@@ -189,7 +198,7 @@ def test_fresh_deletes_what_the_run_wrote_and_only_once_all_else_is_in_order(giv
     monkeypatch.setattr(loop.checkpoint, "open_folder", start)
     with pytest.raises(Started):
         train.main(command)
-    assert {path.name for path in here.rglob("*")} == {"notes.txt", "run", "config.json", "run.lock"}
+    assert {path.name for path in here.rglob("*")} == {"notes.txt", "run", "config.json", "inputs.json", "run.lock"}
     assert TrainConfig.model_validate_json((here / "run" / "config.json").read_text()).seed == 0
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 import train
 from asym_jax.commands import parse_train
 from asym_jax.config import CheckpointConfig, CriticConfig, DataConfig, LossConfig, ModelConfig, OptimConfig, Strict, TrainConfig
+from asym_jax.data.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 PRESETS = sorted((ROOT / "configs").glob("*.py"))
@@ -171,4 +172,10 @@ def test_help_lists_every_setting_with_its_docstring(capsys, monkeypatch):
     for name, description in settings.items():
         assert re.search(f"--{re.escape(name.replace('_', '-'))}[ ,]", said)
         assert words(description or "") in said, name
-    assert sum(description is not None for description in settings.values()) > 20
+        assert description, f"{name} has no words of its own"
+
+
+def test_the_help_names_every_recipe_of_holes():
+    named = words(dict(leaves(TrainConfig()))["data.mask"])
+    assert {f"{width}_{size}" for width in ("thin", "medium", "thick") for size in (256, 512)} == RECIPES.keys()
+    assert "thin_256, medium_256, thick_256, or these with _512;" in named

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asym_jax.commands import report_errors
-from asym_jax.errors import Diverged, InputError
+from asym_jax.errors import Diverged, InputError, OutOfPictures
 from tests.test_commands import assert_one_message
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,11 @@ def test_bad_input_as_a_user_gives_it(tmp_path, program, arguments, message):
 
 @pytest.mark.parametrize(
     ("error", "status", "said"),
-    [(InputError("no such folder"), 2, "error: no such folder\n"), (Diverged("step 3"), 1, "error: step 3\n")],
+    [
+        (InputError("no such folder"), 2, "error: no such folder\n"),
+        (Diverged("step 3"), 1, "error: step 3\n"),
+        (OutOfPictures("after step 3"), 1, "error: after step 3\n"),
+    ],
 )
 def test_errors_of_users_end_with_their_message(capsys, monkeypatch, error, status, said):
     for traceback in ("0", "1"):

@@ -48,9 +48,13 @@ class Plan(NamedTuple):
 
 def main(arguments: Sequence[str]) -> int:
     """Packs; the exit status is 0, also if pictures were left out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, metavar="SOURCE")
-    parser.add_argument("out", type=Path, metavar="OUT")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.pack_array_record", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of pictures, or a .txt file with one path per line")
+    parser.add_argument(
+        "out", type=Path, metavar="OUT", help="folder for the shards: a new or an empty one, or where a packing was stopped"
+    )
     parser.add_argument("--shards", type=int, metavar="N", help="files to write (default: one per 4096 pictures)")
     parser.add_argument("--longest-side", type=int, metavar="PIXELS", help="shrink larger pictures to this")
     parser.add_argument("--quality", type=int, default=95, metavar="Q", help="JPEG quality of shrunken pictures (default 95)")
@@ -65,7 +69,10 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("--quality must be between 1 and 100")
     with report_errors("the same command goes on from the first missing shard"):
         paths = list_pictures(settings.source.absolute())
-        pack(settings.source, paths, settings.out, settings.shards, settings.longest_side, settings.quality, settings.threads)
+        try:
+            pack(settings.source, paths, settings.out, settings.shards, settings.longest_side, settings.quality, settings.threads)
+        except OSError as error:  # pictures that cannot be read are left out, so it is not one of these
+            raise InputError(f"{settings.out} cannot be written: {error.strerror or error}") from error
     return 0
 
 

@@ -1,5 +1,6 @@
 """Pictures that are files."""
 
+import os.path
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,3 +24,10 @@ class FolderSource(EntrySource):
 
     def identity(self) -> str:
         return f"{len(self.paths)} files, {self._fingerprint}"
+
+    def wherever(self) -> str:
+        """`repr`, but the same if all files were moved together: of each path what lies below the folder that they share."""
+        names = list(map(str, self.paths))
+        shared = len(os.path.commonprefix([min(names), max(names)]).rpartition("/")[0])
+        below = fingerprint(name[shared:] for name in names)
+        return f"FolderSource({len(names)} files, {below}, entries {self._start} to {self._stop})"

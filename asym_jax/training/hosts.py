@@ -1,8 +1,10 @@
 """Several processes as one run: who they are, who speaks for them, and how they agree."""
 
 import contextlib
+import hashlib
 import importlib.util
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +14,17 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from asym_jax.checkpoint.agreement import of_first
 from asym_jax.errors import InputError
 from asym_jax.training.cluster import Cluster, find_cluster
 from asym_jax.training.sharding import replicated
 
 JOIN_SECONDS = 300
 """How long the processes of a run wait for the last of them to start."""
+VISIBLE_SECONDS = 90.0
+"""How long a file may take to be seen elsewhere; network file systems remember for up to a minute that there was none."""
+LOOK_EVERY = 0.5
+"""Seconds between looks."""
 
 
 def initialise(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
@@ -89,6 +96,30 @@ def agreed() -> Iterator[None]:
             raise InputError(f"process {jax.process_index()} ends because of process {others}, whose message says why")
     if refusal is not None:
         raise refusal
+
+
+def require_shared(path: Path) -> None:
+    """Raises InputError where a file that process 0 has just written is not to be seen. Every process must call it, in `agreed`."""
+    if jax.process_count() == 1:
+        return
+    there = of_first(lambda: _content_of(path))
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while _content_of(path) != there:
+        if time.monotonic() >= deadline:
+            raise InputError(
+                f"process {jax.process_index()} does not see the {path.name} of process 0: --workdir must be a folder that all "
+                f"hosts see, and {path.parent} is another one here"
+            )
+        time.sleep(LOOK_EVERY)
+
+
+def _content_of(path: Path) -> str | None:
+    """Hash of a file, or None if it is not there."""
+    try:
+        os.listdir(path.parent)  # has network file systems ask again
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def spread(tree: PyTree, places: PyTree) -> PyTree:

@@ -1,5 +1,6 @@
 """Fills the latent cache: every fixed crop of every picture goes through the frozen encoder once."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from asym_jax.config import TrainConfig
 from asym_jax.data.latent_cache import SHARD, CachedSource, FixedCrops, LatentCache, check_sums
 from asym_jax.data.sources import Source
 from asym_jax.errors import InputError
+from asym_jax.training.inputs import digest
 from asym_jax.training.networks import Networks
 from asym_jax.training.sharding import DATA, batch_sharding, replicated
 from asym_jax.training.workdir import write_json
@@ -43,7 +45,7 @@ def with_cached_latents(
     data = config.data
     crops = FixedCrops(data.image_size, data.crop_scale, data.cached_crops, config.seed)
     root = Path(data.cache_folder).expanduser().absolute() if data.cache_folder else own_folder
-    identity = {"crops": str(crops), "source": repr(source), "encoder": _digest(config.model.dtype, frozen)}
+    identity = {"crops": str(crops), "source": repr(source), "encoder": digest(config.model.dtype, frozen)}
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     cache = LatentCache(root / f"cache_{name}", crops)
     shards = range(-(-len(source) // SHARD))
@@ -93,7 +95,10 @@ class _Encoder:
 
 
 def _fill(cache: LatentCache, source: Source, shards: list[int], encode: _Encoder, threads: int, note: Callable) -> None:
-    """Writes shards one by one, the moments last and through temporary names: what is there is whole."""
+    """Writes shards one by one, the moments last and through temporary names: what is there is whole.
+
+    Raises InputError if one cannot be written.
+    """
     done, begin, said = 0, time.monotonic(), time.monotonic()
     total = sum(min(SHARD, len(source) - shard * SHARD) for shard in shards) * cache.crops.count
     with ThreadPoolExecutor(threads) as pool:
@@ -101,7 +106,6 @@ def _fill(cache: LatentCache, source: Source, shards: list[int], encode: _Encode
             first = shard * SHARD
             count = min(SHARD, len(source) - first)
             paths = cache.paths(shard)
-            temporary = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]
             moments = np.zeros((count, cache.crops.count, *encode.shape), np.float32)
             sums = np.zeros((count, cache.crops.count), np.uint32)
             flat_moments, flat_sums = moments.reshape(-1, *encode.shape), sums.reshape(-1)
@@ -115,11 +119,25 @@ def _fill(cache: LatentCache, source: Source, shards: list[int], encode: _Encode
                     speed = done / (said - begin)
                     left = (total - done) / speed / 60
                     note(f"encoded {done:,} of {total:,} crops, {speed:.0f} per second, {left:.0f} minutes left")
-            for place, array, path in reversed(list(zip(temporary, (moments, sums), paths, strict=True))):
-                with place.open("wb") as file:
-                    np.save(file, array)
-                place.replace(path)
+            for array, path in ((sums, paths[1]), (moments, paths[0])):
+                _write(path, array)
     note(f"encoded {total:,} crops in {time.monotonic() - begin:.0f} s")
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    """Raises InputError if it cannot be written; nothing half-written stays behind."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, array)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise InputError(
+            f"data.latent_cache: {path} cannot be written: {error.strerror or error}. What was encoded before stays: mend that, "
+            "and the same command goes on"
+        ) from error
 
 
 def _in_batches(
@@ -159,12 +177,3 @@ def _require_room(folder: Path, needed: int, identity: dict[str, str]) -> None:
             f"data.latent_cache needs {needed / 1e9:.1f} GB in {folder}, and {free / 1e9:.1f} GB are free: "
             "lower data.cached_crops, or set data.cache_folder to another disk"
         )
-
-
-def _digest(dtype: str, frozen: Params) -> str:
-    """Hash of every weight that the latents depend on."""
-    digest = hashlib.sha256(dtype.encode())
-    for part in ("encoder", "quant_conv"):
-        for path, leaf in jax.tree.leaves_with_path(jax.device_get(frozen["vae"][part])):
-            digest.update(f"{part}{jax.tree_util.keystr(path)}{leaf.shape}".encode() + np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()

@@ -14,12 +14,13 @@ from asym_jax.data.batches import Batches
 from asym_jax.data.latent_cache import CachedSource, PickCachedCrop
 from asym_jax.data.sources import Source, open_source, split
 from asym_jax.data.stream import batches
-from asym_jax.errors import InputError
+from asym_jax.errors import InputError, OutOfPictures
 from asym_jax.training import hosts
 from asym_jax.training.birth import begin, plan
 from asym_jax.training.diagnosis import Watch
 from asym_jax.training.durable import Attempts
 from asym_jax.training.export import export
+from asym_jax.training.inputs import identify
 from asym_jax.training.interruption import Interruption
 from asym_jax.training.judge import Judge
 from asym_jax.training.latents import with_cached_latents
@@ -51,6 +52,7 @@ def run(
         InputError: config, folder, pictures or weights are not usable; nothing was compiled yet.
         Diverged: a loss was not finite; what is needed to find out why was saved.
         CannotSave: no checkpoint could be written for `checkpoint.patience` minutes.
+        OutOfPictures: no more pictures could be read after some steps; with one process these are saved.
         Interrupted: SIGTERM or SIGINT; what could be lost was saved.
     """
     with Interruption() as interruption:
@@ -71,7 +73,12 @@ def _run(
         blueprint = plan(config, networks, frozen, given, mesh)
         keep = checkpoint.Keep(config.checkpoint.keep, config.checkpoint.keep_best, config.checkpoint.keep_every)
     with hosts.agreed():
-        claimed = open_workdir(root, config, fresh=fresh) if hosts.is_first() else Workdir(root)
+        if hosts.is_first():
+            claimed = open_workdir(root, config, identify(source, held_out, config.model.dtype, frozen), fresh=fresh)
+        else:
+            claimed = Workdir(root)
+    with hosts.agreed():
+        hosts.require_shared(claimed.config)
 
     with claimed as workdir, checkpoint.open_folder(workdir.checkpoints, keep) as checkpoints:
         # 2. The state is born on its devices, or read straight onto them.
@@ -151,7 +158,13 @@ def _advance(session: _Session, state: TrainState, start: int, stream: Batches) 
         if interruption.requested(n):
             watch.settle(state)
             _stop(session, n, state)
-        batch = waiting.next(metrics)
+        try:
+            batch = waiting.next(metrics)
+        except InputError as error:
+            if n == start:
+                raise
+            watch.settle(state)
+            _end_without_pictures(session, n, state, error)
         spread = jax.tree.map(lambda share: jax.make_array_from_process_local_data(place, share), batch)
         with session.profile.step(n):
             state, metrics = program(n, frozen, state)(frozen, state, spread)
@@ -191,6 +204,14 @@ def _stop(session: _Session, done: int, state: TrainState, pending: dict[str, fl
     if done:
         session.saver.finish(done, state, pending, impatient=lambda: True)
     raise session.interruption.stop(f"stopped after step {done}, which is saved" if done else "stopped before the first step")
+
+
+def _end_without_pictures(session: _Session, done: int, state: TrainState, error: InputError) -> NoReturn:
+    """Saves the state after `done` updates, unless other processes do not know of it, and raises OutOfPictures."""
+    if jax.process_count() > 1:
+        raise OutOfPictures(f"after step {done}: {error}. The same command goes on from the newest checkpoint.") from error
+    session.saver.finish(done, state, impatient=lambda: True)
+    raise OutOfPictures(f"after step {done}, which is saved: {error}. Mend that; the same command goes on from there.") from error
 
 
 def _stream(config: TrainConfig, source: Source, start: int) -> Batches:

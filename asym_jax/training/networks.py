@@ -21,7 +21,7 @@ from asym_jax.training.optim import critic_optimiser, decoder_optimiser
 from asym_jax.training.state import TrainState
 from asym_jax.weights import load_pretrained
 from asym_jax.weights.architecture import Autoencoder
-from asym_jax.weights.kinship import differing_half
+from asym_jax.weights.kinship import IN_TRAINING, differing_half
 from asym_jax.weights.networks import load_lpips, lpips_problem
 
 
@@ -245,7 +245,7 @@ def _given_decoder(config: ModelConfig, vae: SymmetricAutoencoder, vae_params: P
             f"and the config asks for {asked}"
         )
     needed, there = (_settled_by_vae(autoencoder) for autoencoder in (vae, model))
-    part = differing_half(params, vae_params)
+    part = differing_half(params, vae_params, IN_TRAINING)
     if part or needed != there:
         why = f"their {part}s differ" if part else f"(up_attention, mid_block_add_attention) are {there}, and {needed} there"
         raise InputError(

@@ -8,16 +8,19 @@ from typing import Any
 
 from asym_jax.config import TrainConfig
 from asym_jax.errors import InputError
+from asym_jax.training.inputs import require_same
 from asym_jax.training.lock import Lock
 
 FOLDERS = ("samples", "checkpoints", "diagnosis", "decoder", "profile", "latents")
 OWN = (
     "config.json",
+    "inputs.json",
     "metrics.jsonl",
     "held_out.txt",
     "events.out.tfevents.*",
     "run.lock",
     ".config.json.tmp",  # left by a crash, as the other hidden ones
+    ".inputs.json.tmp",
     ".metrics.jsonl.tmp",
     ".decoder.*",
     "samples/step_*.png",
@@ -34,10 +37,16 @@ OWN = (
 """Everything that a run writes, in `FOLDERS` and beside them; `--fresh` deletes these and nothing else."""
 
 
-FREE = re.compile(r"sharding\.|optim\.accumulate$|model\.(remat|norm)$|data\.(threads|workers)$")
-"""Settings with which a run may go on whatever they were before: they say how to compute, not what."""
+FREE = re.compile(
+    r"sharding\.|optim\.accumulate$|model\.(remat|norm)$|data\.(threads|workers|cache_folder)$|log\.|checkpoint\.(?!keep_best$)"
+)
+"""Settings with which a run may go on whatever they were before: they say how to compute, save and report, not what.
 
-UNBORN = {"run.lock", ".config.json.tmp"}
+Not `checkpoint.keep_best`: checkpoints that are there carry the score that was asked for, and whether another one is measured
+is only known at the first evaluation. `config.json` stays as the run began.
+"""
+
+UNBORN = {"run.lock", ".config.json.tmp", "inputs.json", ".inputs.json.tmp"}
 """What a run leaves that was killed before it had written its config."""
 
 
@@ -47,6 +56,7 @@ class Workdir:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.config = self.root / "config.json"
+        self.inputs = self.root / "inputs.json"
         self.metrics = self.root / "metrics.jsonl"
         self.held_out = self.root / "held_out.txt"
         self.samples = self.root / "samples"
@@ -67,22 +77,30 @@ class Workdir:
             self.held.release()
 
 
-def open_workdir(root: Path, config: TrainConfig, *, fresh: bool) -> Workdir:
-    """Claims `root` for a run of `config`: a new folder, or one where a run of the same config stopped.
+def open_workdir(root: Path, config: TrainConfig, inputs: dict[str, str] | None = None, *, fresh: bool) -> Workdir:
+    """Claims `root` for a run of `config` and `inputs` (see `identify`): a new folder, or one where a run of the same stopped.
 
     With `fresh`, an earlier run's files are deleted first. The folder stays locked until the result is left as a context.
 
     Raises:
-        InputError: the folder belongs to a run of another config, or to one that is still going on, or holds files that no
-            run wrote.
+        InputError: the folder belongs to a run of another config or of other inputs, or to one that is still going on, or holds
+            files that no run wrote.
     """
-    workdir = Workdir(root)
+    try:
+        return _claimed(Workdir(root), root, config, inputs, fresh=fresh)
+    except OSError as error:
+        raise InputError(f"--workdir {root} cannot be looked into: {error.strerror or error}") from error
+
+
+def _claimed(workdir: Workdir, root: Path, config: TrainConfig, inputs: dict[str, str] | None, *, fresh: bool) -> Workdir:
     if root.exists() and not root.is_dir():
         raise InputError(f"--workdir {root} is a file, not a folder")
     if fresh and root.exists():
         _clear(workdir)
     if workdir.config.exists():
         _require_same(config, workdir.config)
+        if inputs:
+            require_same(inputs, workdir.inputs)
         return _locked(workdir)
     strangers = sorted({path.name for path in root.iterdir()} - UNBORN) if root.exists() else []
     if strangers:
@@ -92,6 +110,9 @@ def open_workdir(root: Path, config: TrainConfig, *, fresh: bool) -> Workdir:
     try:
         root.mkdir(parents=True, exist_ok=True)
         _locked(workdir)
+        if inputs:
+            write_json(workdir.inputs, inputs)
+        # Last: with it a run is born.
         write_json(workdir.config, config.model_dump(mode="json"))
     except OSError as error:
         raise InputError(f"--workdir {root} cannot be written: {error.strerror or error}") from error

@@ -151,3 +151,12 @@ def test_damaged_shards_are_refused_or_their_records_replaced(folder, tmp_path):
         open_source(f"array_record:{second}")
     with pytest.raises(InputError, match="no ArrayRecord files"):
         open_source(f"array_record:{tmp_path}/none-*")
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(folder, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for out, why in ((tmp_path / "file" / "out", "Not a directory"), (tmp_path / ("x" * 300), "File name too long")):
+        with pytest.raises(SystemExit) as ended:
+            main([str(folder), str(out)])
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == f"error: {out} cannot be written: {why}\n"

@@ -133,6 +133,11 @@ def test_decoders_to_start_from(vae, tmp_path):
     assert "condition_encoder" not in given
     jax.tree.map(np.testing.assert_array_equal, given, frozen["vae"]["decoder"])
     assert build(configured(vae, model={"init": "random"}))[2] is None
+    rounded = {name: jax.tree.map(lambda leaf: leaf.astype(np.float16).astype(np.float32), tree) for name, tree in halves.items()}
+    assert build(configured(vae, model={"init": save(tmp_path / "rounded", fits, rounded)}))[2] is not None
+    moved = halves | {"post_quant_conv": halves["post_quant_conv"] | {"bias": halves["post_quant_conv"]["bias"] + 0.01}}
+    with pytest.raises(InputError, match="was trained for another autoencoder than.*their post_quant_convs differ"):
+        build(configured(vae, model={"init": save(tmp_path / "moved", fits, moved)}))
     lacking = save(tmp_path / "without attention", fits.clone(up_attention=()), halves)
     with pytest.raises(InputError, match=r"for another autoencoder.*\(up_attention, mid_block_add_attention\) are \(\(\), True\)"):
         build(configured(vae, model={"init": lacking}))

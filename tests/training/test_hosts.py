@@ -1,6 +1,7 @@
 """Who else belongs to a run: read off the environment, as a pure function."""
 
 import inspect
+import threading
 
 import jax
 import numpy as np
@@ -145,6 +146,31 @@ def test_one_refusal_ends_all(monkeypatch):
     with pytest.raises(InputError, match="^mine$"), hosts.agreed():
         raise InputError("mine")
     assert answers == [False, True]  # those who wait were told in both cases
+
+
+@pytest.mark.parametrize("here", [None, "another run's"])
+def test_a_folder_that_not_all_hosts_see_is_refused(tmp_path, monkeypatch, here):
+    """As seen by process 1 of 2."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    # sha256sum of "abc", as process 0 has it
+    monkeypatch.setattr(hosts, "of_first", lambda _: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    monkeypatch.setattr(hosts, "VISIBLE_SECONDS", 0.2)
+    monkeypatch.setattr(hosts, "LOOK_EVERY", 0.01)
+    path = tmp_path / "run" / "config.json"
+    if here:
+        path.parent.mkdir()
+        path.write_text(here)
+    with pytest.raises(InputError, match=r"process 1 does not see the config\.json of process 0: --workdir must be a folder that"):
+        hosts.require_shared(path)
+    monkeypatch.setattr(hosts, "VISIBLE_SECONDS", 60)
+
+    def write() -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("abc")
+
+    threading.Timer(0.1, write).start()  # it comes late
+    hosts.require_shared(path)
 
 
 def test_silence_covers_all_that_a_log_can_say():

@@ -133,6 +133,25 @@ def test_folders_that_cannot_hold_it_are_refused(built, vae, folder, tmp_path, m
         fill(built, vae, folder, tmp_path / "small", monkeypatch)
 
 
+def test_a_disk_that_fills_up_is_one_message_and_keeps_whole_shards(built, vae, folder, tmp_path, monkeypatch):
+    save, files = np.save, []
+
+    def save_three(file, array):
+        files.append(1)
+        if len(files) > 3:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+        save(file, array)
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match=r"latent_cache: .* cannot be written: No space left"):
+        patch.setattr(np, "save", save_three)
+        fill(built, vae, folder, tmp_path, monkeypatch)
+    assert len([path for path in tmp_path.glob("*/*") if path.suffix == ".npy"]) == 3 == len(list(tmp_path.glob("*/*"))) - 1
+    source, notes = fill(built, vae, folder, tmp_path, monkeypatch)
+    # Of 7 pictures in shards of 3 the first shard is there, and the sums of the second without their moments.
+    assert len(source) == 7 and notes[-1].startswith("encoded 12 crops")
+
+
 @pytest.mark.slow
 def test_a_run_learns_the_same_with_and_without_the_encoder_in_the_step(vae, folder, tmp_path, monkeypatch):
     config = configured(vae, folder, cached_crops=2).model_copy(deep=True)

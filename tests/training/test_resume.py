@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from asym_jax.config import TrainConfig
-from asym_jax.errors import Diverged
+from asym_jax.errors import Diverged, InputError, OutOfPictures
 from asym_jax.training.log import Log
 from asym_jax.training.loop import run
+from asym_jax.training.waiting import Waiting
 from tests.training.tiny import save_vae, tiny_config
 
 REPOSITORY = Path(__file__).parents[2]
@@ -90,6 +91,27 @@ def test_a_run_that_was_cut_off_ends_like_one_that_was_not(runs):
     assert [record["step"] for record in records(runs.cut)] == [1, 2, 3, 4, 5, 6]
     assert records(runs.cut) == records(runs.whole)
     assert decoder(runs.cut) == decoder(runs.whole)
+
+
+def test_when_pictures_stop_coming_the_steps_done_are_saved(runs, tmp_path, monkeypatch):
+    """In the fourth step; the last checkpoint on the way is that of step 2."""
+    root, asked, go_on = tmp_path / "run", [], Waiting.next
+
+    def next_of_three(waiting: Waiting, running: object) -> object:
+        asked.append(1)
+        if len(asked) > 3:
+            raise InputError("workers died 3 times")
+        return go_on(waiting, running)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Waiting, "next", next_of_three)
+        with pytest.raises(OutOfPictures, match=r"after step 3, which is saved: workers died 3 times\. Mend that"):
+            run(runs.config, root)
+        assert {path.name for path in (root / "checkpoints").iterdir()} >= {"2", "3"}
+        with pytest.raises(InputError, match="^workers died 3 times$"):  # nothing was done: refused
+            run(runs.config, root)
+    assert "going on from step 3" in run_aloud(runs.config, root)
+    assert records(root) == records(runs.whole) and decoder(root) == decoder(runs.whole)
 
 
 def test_the_critic_woke_and_was_felt(runs):

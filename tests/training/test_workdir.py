@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asym_jax.config import ModelConfig, OptimConfig, ShardingConfig, TrainConfig
+from asym_jax.config import CheckpointConfig, DataConfig, LogConfig, ModelConfig, OptimConfig, ShardingConfig, TrainConfig
 from asym_jax.errors import InputError
 from asym_jax.training.workdir import Workdir, open_workdir, write_json
 
@@ -13,6 +13,8 @@ CONFIG = TrainConfig(seed=3)
 # Everything that a run writes (README and docs/training.md), with what a crash may leave of it.
 WRITTEN = (
     "config.json",
+    "inputs.json",
+    ".inputs.json.tmp",
     "metrics.jsonl",
     "held_out.txt",
     "events.out.tfevents.1700000000.host",
@@ -84,6 +86,21 @@ def test_threads_and_workers_may_change(root):
     open_workdir(root, CONFIG.model_copy(update={"data": data}), fresh=False)
 
 
+def test_what_is_kept_and_reported_may_change(root):
+    """After a full disk a smaller `checkpoint.keep` must be possible; but what `keep_best` compares is in the checkpoints."""
+    before = snapshot(root)
+    data = DataConfig(latent_cache=True, cache_folder="/a")
+    changed = {"checkpoint": CheckpointConfig(every=7, keep=1, patience=5), "log": LogConfig(every=3, evaluate_every=9, samples=1)}
+    open_workdir(root, TrainConfig(seed=3, **changed), fresh=False)
+    assert snapshot(root) == before
+    with pytest.raises(InputError) as caught:
+        open_workdir(root, TrainConfig(seed=3, data=data, checkpoint=CheckpointConfig(keep_best="held_out/l1")), fresh=False)
+    assert str(caught.value).splitlines()[1:-1] == [
+        "  checkpoint.keep_best:  there, held_out/l1 asked for",
+        "  data.latent_cache: False there, True asked for",
+    ]
+
+
 def test_another_config_is_refused_with_every_difference_and_no_other(root):
     other = TrainConfig(seed=4, optim=OptimConfig(steps=9_000, betas=(0.5, 0.99)))
     lines = refused(root, "another config", other).splitlines()
@@ -136,6 +153,19 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     refused(tmp_path / "file", "is a file, not a folder")
     refused(tmp_path / "file" / "run", "cannot be written: Not a directory")
+
+
+def test_a_folder_that_cannot_be_looked_into_is_one_message(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"^--workdir .* cannot be looked into: File name too long$"):
+        open_workdir(tmp_path / ("x" * 300) / "run", CONFIG, fresh=False)
+
+    def denied(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)  # the administrator, who may run this, is denied nothing
+    for fresh in (False, True):
+        with pytest.raises(InputError, match=r"^--workdir .* cannot be looked into: Permission denied$"):
+            open_workdir(tmp_path, CONFIG, fresh=fresh)
 
 
 def test_fresh_deletes_all_that_a_run_wrote(root):
