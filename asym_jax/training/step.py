@@ -15,6 +15,7 @@ from asym_jax.data.latent_cache import CachedBatch
 from asym_jax.losses.adaptive import adaptive_weight
 from asym_jax.losses.adversarial import critic_hinge, decoder_loss
 from asym_jax.losses.reconstruction import pixel_loss
+from asym_jax.models.convolutions import at_most
 from asym_jax.training.accumulation import averaged_over_parts
 from asym_jax.training.norms import critic_norms, group_norms
 from asym_jax.training.optim import updates_applied
@@ -145,6 +146,9 @@ def _found_together(
     return devices.each(look, found=places)
 
 
+# Rounding turns the signs of L1, ReLU and maxima: with large tiles one of 49,152 pixels did, and moved every gradient by 0.8%. And
+# on CPUs a step with small tiles compiles in a fifth of the time.
+@at_most("small")
 def find_gradients(
     parts: Parts,
     loss: LossConfig,

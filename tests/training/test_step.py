@@ -9,8 +9,9 @@ import optax
 import pytest
 
 from asym_jax.config import LossConfig
+from asym_jax.models.convolutions import convolve
 from asym_jax.training.state import TrainState
-from asym_jax.training.step import train_step
+from asym_jax.training.step import Batch, find_gradients, train_step
 
 PIXELS = jnp.full((8, 2, 2, 3), 255, jnp.uint8)  # 1.0 in [-1, 1]
 ELEMENTS = 2 * 2 * 3
@@ -116,3 +117,21 @@ def test_the_average_settles_to_its_decay():
     # Far into a run min(0.75, (1 + n) / (10 + n)) is 0.75.
     state, _ = update(LossConfig(perceptual=0, adversarial=0), start(step=1000), awake=False)
     np.testing.assert_allclose(state.average["w"], 0.75 * 2.0 + 0.25 * state.decoder["w"], rtol=1e-6)
+
+
+def test_no_sum_of_an_update_uses_large_tiles():
+    """Sixteen products each time, forward, at the inputs and at the kernel; of large tiles there would be 36."""
+    kernel = jnp.ones((3, 3, 128, 128))
+
+    class Wide(OneWeight):
+        def features(self, decoder, latents, image, mask):
+            wide = jnp.broadcast_to(latents[..., :1], (*latents.shape[:3], 128))
+            return convolve(wide, decoder["w"] * kernel, (1, 1), ((1, 1), (1, 1)))[..., :3]
+
+    program = jax.make_jaxpr(lambda state, pixels: find(Wide(), state, pixels))(start(), jnp.zeros((1, 48, 48, 3)))
+    assert str(program).count("dot_general[") == 3 * 16
+
+
+def find(parts, state, image):
+    batch = Batch(image, image[..., :1], image)
+    return find_gradients(parts, LossConfig(perceptual=0.0), {}, state, batch, critic_awake=False).gradients

@@ -5,8 +5,10 @@ the direct sum, and for doubled pictures `subpixel`. Tensor cores do direct sums
 could do the transforms around fewer products.
 """
 
+import contextlib
+import contextvars
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 import jax
@@ -29,6 +31,18 @@ FEWEST_CHANNELS = 128
 """Below, transforming tiles costs more than the products that it saves."""
 
 ONE_PIXEL = ((1, 1), (1, 1))
+
+_most: contextvars.ContextVar[Filtering] = contextvars.ContextVar("most", default="large")
+
+
+@contextlib.contextmanager
+def at_most(tiles: Filtering) -> Iterator[None]:
+    """What is traced inside uses no larger tiles; also a decorator."""
+    before = _most.set(tiles)
+    try:
+        yield
+    finally:
+        _most.reset(before)
 
 
 def convolve(
@@ -91,7 +105,8 @@ def _scheme(small: Scheme, large: Scheme, inputs: Features, kernel: Kernel, plac
 
 
 def _allowed() -> Filtering:
+    sizes = get_args(Filtering)
     value = os.environ.get(VARIABLE, "large")
-    if value not in get_args(Filtering):
-        raise InputError(f"{VARIABLE}={value!r}: give one of {', '.join(get_args(Filtering))}")
-    return value
+    if value not in sizes:
+        raise InputError(f"{VARIABLE}={value!r}: give one of {', '.join(sizes)}")
+    return min(value, _most.get(), key=sizes.index)

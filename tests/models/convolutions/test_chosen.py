@@ -7,7 +7,7 @@ import pytest
 
 from asym_jax.errors import InputError
 from asym_jax.models.blocks import Upsample, convolution
-from asym_jax.models.convolutions import convolve, convolve_doubled
+from asym_jax.models.convolutions import at_most, convolve, convolve_doubled
 from asym_jax.models.convolutions.subpixel import doubled_by_phases
 
 ONE = ((1, 1), (1, 1))
@@ -74,8 +74,15 @@ def test_small_tiles_only(monkeypatch):
         return str(jax.make_jaxpr(lambda *both: chosen(*both))(inputs, kernel)).count("dot_general[")
 
     assert products() == 36
+    with at_most("small"):
+        assert products() == 16
+    with at_most("off"):
+        assert products() == 0
+    assert products() == 36
     monkeypatch.setenv("ASYM_JAX_FILTERING", "small")
     assert products() == 16
+    with at_most("large"):
+        assert products() == 16
 
 
 def test_a_misspelt_choice_is_named(monkeypatch):
