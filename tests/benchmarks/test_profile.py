@@ -23,6 +23,7 @@ def test_parts_of_the_decoder_do_all_its_work(case):
     assert sum(part.gflop for part in parts) == pytest.approx(4 * forward)
 
 
+@pytest.mark.slow
 def test_the_table_and_the_record_have_every_part(case, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["profile", "--model", "tiny", "--size", "32", "--rounds", "2", "--output", "test"])
     monkeypatch.setattr(profile, "RESULTS", tmp_path)

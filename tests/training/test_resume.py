@@ -93,6 +93,7 @@ def test_a_run_that_was_cut_off_ends_like_one_that_was_not(runs):
     assert decoder(runs.cut) == decoder(runs.whole)
 
 
+@pytest.mark.slow
 def test_when_pictures_stop_coming_the_steps_done_are_saved(runs, tmp_path, monkeypatch):
     """In the fourth step; the last checkpoint on the way is that of step 2."""
     root, asked, go_on = tmp_path / "run", [], Waiting.next
