@@ -24,6 +24,7 @@ from flax.traverse_util import unflatten_dict
 from asym_jax.arrays import Params
 from asym_jax.losses.lpips import lpips
 from asym_jax.models.autoencoder import AsymmetricAutoencoderKL
+from asym_jax.models.convolutions import at_most
 from asym_jax.models.critic import Critic
 from asym_jax.training.step import Parts, criticise
 from asym_jax.weights.architecture import abstract_params
@@ -92,6 +93,7 @@ def decoder_parts(case: Case, model: AsymmetricAutoencoderKL, params: Params) ->
         yield Part(f"{name}: and back", functools.partial(and_back, apply), (params, given), case.batch * 3 * work / 1e9)
 
 
+@at_most("small")  # as updates do
 def and_back(function: Callable[..., Any], params: Any, given: jax.Array) -> Any:
     """Gradients of a weighted sum of the results, at both arguments; weights that are not ones, which compilers would fold away."""
     results, pull = jax.vjp(function, params, given)
