@@ -120,9 +120,10 @@ def positive(text: str) -> int:
 
 def seed(text: str) -> int:
     """An argument that random numbers follow from. Raises ArgumentTypeError unless JAX can take it, as 32 bits with a sign."""
-    if number(text) > LARGEST_SEED:
+    value = number(text)
+    if value > LARGEST_SEED:
         raise argparse.ArgumentTypeError(f"must be at most {LARGEST_SEED}, not {text}")
-    return number(text)
+    return value
 
 
 @contextlib.contextmanager

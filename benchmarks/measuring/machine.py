@@ -4,11 +4,12 @@ import contextlib
 import os
 import platform
 import re
-import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from asym_jax.evaluation.environment import commit_of
 
 PACKAGES = ("jax", "jaxlib", "flax", "jax-cuda13-plugin", "jax-cuda12-plugin", "numpy", "torch", "triton", "diffusers")
 FLAGS = ("XLA_FLAGS", "JAX_PLATFORMS", "GLIBC_TUNABLES", "OMP_NUM_THREADS", "TORCHINDUCTOR_FREEZING", "LD_PRELOAD")
@@ -32,7 +33,7 @@ def description(device: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gib": round(_memory() / 2**30, 1),
         "flags": {name: os.environ[name] for name in FLAGS if name in os.environ},
-        "commit": _commit(),
+        "commit": commit_of(Path(__file__)),
         "date": time.strftime("%F %T"),
     }
 
@@ -54,13 +55,3 @@ def _memory() -> int:
     with contextlib.suppress(ValueError, OSError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return 0
-
-
-def _commit() -> str:
-    """Of this repository, with a + if files differ from it; empty outside of one."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
-        return commit.strip() + ("+" if changed.strip() else "")
-    return ""
