@@ -14,17 +14,16 @@ from asym_jax.data.folder import FolderSource
 from asym_jax.data.mixture import Mixture
 from asym_jax.data.sources import Source
 from asym_jax.errors import InputError
+from asym_jax.weights.kinship import IN_TRAINING
 
 SETTINGS = {"pictures": "data.source", "autoencoder": "model.vae"}
 """What is identified, and the setting that names it."""
-PARTS = ("encoder", "quant_conv", "quantize", "post_quant_conv")
-"""What decides the latents that a decoder is given; its own decoder only decides where a run begins."""
 
 
 def identify(source: Source, held_out: Source, dtype: str, frozen: Params) -> dict[str, str]:
     """Hashes that differ where pictures or autoencoder do; the same wherever the folder of the pictures lies."""
     pictures = hashlib.sha256(f"{_identity(source)}, {_identity(held_out)}".encode(errors="backslashreplace")).hexdigest()
-    return {"pictures": pictures, "autoencoder": digest(dtype, frozen, PARTS)}
+    return {"pictures": pictures, "autoencoder": digest(dtype, frozen, IN_TRAINING)}
 
 
 def require_same(inputs: dict[str, str], path: Path) -> None:
