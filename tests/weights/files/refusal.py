@@ -1,7 +1,9 @@
 """How every damaged or forged file must end: one short message that names the file, soon, and without filling the memory."""
 
 import contextlib
+import gc
 import signal
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,27 @@ BYTES = 64 * 2**20
 
 
 @contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Puts off the collection of garbage: that of a long test session takes seconds, and they are not the reader's."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextlib.contextmanager
+def soon(seconds: float) -> Iterator[None]:
+    """Fails if what is in it takes more processor time of this thread, whether it ends well or not."""
+    with uncollected():
+        started = time.thread_time()
+        try:
+            yield
+        finally:
+            assert time.thread_time() - started < seconds
+
+
+@contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Ends what takes longer with an error, even if it waits for a pipe."""
 
@@ -25,7 +48,8 @@ def within(seconds: float) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, too_slow)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        with uncollected():
+            yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
