@@ -130,7 +130,7 @@ def _image(picture: Picture) -> Float[np.ndarray, "H W 3"]:
         )
     if array.dtype == np.uint8:
         return array.astype(np.float32) / np.float32(127.5) - 1
-    if array.size and (array.min() < -1 or array.max() > 1):
+    if array.size and not (array.min() >= -1 and array.max() <= 1):  # nor NaN
         raise InputError(f"a picture of floats must be in [-1, 1]; this one has {array.min():.3g} to {array.max():.3g}")
     return array.astype(np.float32)
 
@@ -142,7 +142,7 @@ def _mask(mask: MaskPicture) -> Float[np.ndarray, "H W 1"]:
         raise InputError(f"a mask has one channel; this one has shape {array.shape}")
     if array.dtype == np.uint8:
         return array.astype(np.float32) / 255
-    if array.size and (array.min() < 0 or array.max() > 1):
+    if array.size and not (array.min() >= 0 and array.max() <= 1):
         raise InputError(f"a mask of floats must be in [0, 1]; this one has {array.min():.3g} to {array.max():.3g}")
     return array.astype(np.float32)
 

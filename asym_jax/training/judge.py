@@ -5,6 +5,7 @@ import time
 from jax.sharding import Mesh
 
 from asym_jax.arrays import Params
+from asym_jax.checkpoint.agreement import any_of
 from asym_jax.config import TrainConfig
 from asym_jax.data.sources import Source
 from asym_jax.errors import InputError
@@ -50,9 +51,16 @@ class Judge:
 
 
 def _lpips_if_there(log: Log) -> LpipsWeights | None:
-    """The weights of LPIPS, or None after a line that says why they cannot be used."""
+    """The weights of LPIPS, or None after a line that says why they cannot be used.
+
+    All processes measure it or none does: with two programs they would wait for each other's exchanges for ever.
+    """
+    weights, problem = None, "another process cannot read its weights"
     try:
-        return load_lpips()
+        weights = load_lpips()
     except InputError as error:
-        log.note(f"held-out LPIPS is left out: {error}")
+        problem = str(error)
+    if any_of(weights is None):
+        log.note(f"held-out LPIPS is left out: {problem}")
         return None
+    return weights

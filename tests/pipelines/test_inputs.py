@@ -84,3 +84,17 @@ def test_pictures_and_masks_have_one_size_and_pictures_three_channels(words):
         inputs = prepare([Image.new("L", (80, 48), 255)], [np.full((48, 80, 1), 255, np.uint8)])  # Pillow's grey is converted
         np.testing.assert_array_equal(inputs.image, np.ones((1, 48, 80, 3)))
         np.testing.assert_array_equal(inputs.mask, np.ones((1, 48, 80, 1)))
+
+
+def test_floats_that_are_no_numbers_or_lie_beyond_the_range(words):
+    """One NaN in a picture would make the whole result NaN: normalisation spreads it."""
+    for wrong in (np.nan, 1.5, -1.5):
+        picture = np.zeros((48, 80, 3), np.float32)
+        picture[5, 7, 1] = wrong
+        with pytest.raises(InputError, match=r"^a picture of floats must be in \[-1, 1\]; this one has "):
+            inpaint(words, ["a b"], [picture], [HOLE])
+    for wrong in (np.nan, 1.5, -0.5):
+        mask = np.zeros((48, 80), np.float32)
+        mask[5, 7] = wrong
+        with pytest.raises(InputError, match=r"^a mask of floats must be in \[0, 1\]; this one has "):
+            inpaint(words, ["a b"], [PICTURE], [mask])
