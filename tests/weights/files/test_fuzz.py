@@ -41,8 +41,7 @@ def check(content: bytes, path: Path, read: Callable[[Path], TensorFile]) -> Non
     """The property."""
     path.write_bytes(content)
     try:
-        with soon(SECONDS):
-            found = read(path)
+        found = soon(read, path, SECONDS)
     except InputError as error:
         assert str(path) in str(error)
         return
