@@ -41,7 +41,8 @@ def check(content: bytes, path: Path, read: Callable[[Path], TensorFile]) -> Non
     """The property."""
     path.write_bytes(content)
     try:
-        found = soon(read, path, SECONDS)
+        with soon(SECONDS):
+            found = read(path)
     except InputError as error:
         assert str(path) in str(error)
         return

@@ -35,8 +35,8 @@ SECONDS = 2
 
 
 def assert_refused(path: Path, reason: str) -> None:
-    with pytest.raises(InputError, match=rf"^{path} .*{reason}") as refusal:
-        soon(read_torch, path, SECONDS)
+    with soon(SECONDS), pytest.raises(InputError, match=rf"^{path} .*{reason}") as refusal:
+        read_torch(path)
     message = str(refusal.value)
     assert len(message) < 700 and message.isprintable()
 
@@ -229,7 +229,8 @@ def test_what_is_not_read_does_no_harm(tmp_path):
         "terminal": text("\x1b[2J"),
     }
     content = pickled(state_dict(state_dict=state_dict(weight=tensor()), **monsters))
-    read = soon(read_torch, write(tmp_path, in_zip(content)), SECONDS)
+    with soon(SECONDS):
+        read = read_torch(write(tmp_path, in_zip(content)))
     assert read.left_out == tuple(monsters)
     np.testing.assert_array_equal(read.tensors["weight"], forged.NUMBERS["0"].reshape(2, 3))
 
