@@ -55,7 +55,7 @@ def _lpips_if_there(log: Log) -> LpipsWeights | None:
 
     All processes measure it or none does: with two programs they would wait for each other's exchanges for ever.
     """
-    weights, problem = None, "another process cannot read its weights"
+    weights, problem = None, "another process cannot read its weights, which must be on every host"
     try:
         weights = load_lpips()
     except InputError as error:
