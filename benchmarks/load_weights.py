@@ -5,7 +5,7 @@
 Every measurement is a process of its own, timed from after the imports until every parameter has been read once
 (`from_pretrained` maps the file and reads nothing before that); the file is in the page cache for all of them, and
 memory that a virtual machine had given back to its host was fetched again before.
-Needs torch and diffusers, and 4 GB of disk.
+Needs torch and diffusers, 4 GB of disk and 5 of memory.
 """
 
 import argparse
